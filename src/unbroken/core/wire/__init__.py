@@ -1,0 +1,69 @@
+"""Bytes to frames and back.
+
+A decoder takes the body in reads of any size and gives back whole frames, each with its
+exact bytes. It holds these promises, whatever the bytes are:
+
+- the same frames, `raw` and `offset` included, however the bytes are cut;
+- `raw` of all blocks, joined, followed by `pending`, is the body (what came after a
+  breach of `max_frame_bytes` excepted);
+- work linear in the bytes, memory bounded by `max_frame_bytes`;
+- never an exception: what is wrong with the bytes becomes a fault beside the good frames.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from unbroken.core.faults import Fault
+from unbroken.core.frames import Frame
+from unbroken.core.wire._state import DEFAULT_MAX_FRAME_BYTES
+from unbroken.core.wire.ndjson import NDJSONDecoder, encode_ndjson
+from unbroken.core.wire.sse import SSEDecoder, encode_sse
+
+__all__ = [
+    "DEFAULT_MAX_FRAME_BYTES",
+    "Decoder",
+    "NDJSONDecoder",
+    "SSEDecoder",
+    "encode_ndjson",
+    "encode_sse",
+]
+
+
+class Decoder(Protocol):
+    """What all decoders of the wire layer have in common.
+
+    One decoder serves one body. Use either `feed` or `blocks` for a read, not both:
+    they move the same state.
+    """
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Faults found and not yet taken, in stream order."""
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of the frame that is not whole; still there after `close`."""
+
+    @property
+    def mid_event(self) -> bool:
+        """Whether `pending` is part of an event, rather than comments or blanks only."""
+
+    @property
+    def leftover_unknown(self) -> tuple[str, ...]:
+        """Lines with undefined field names in `pending`: evidence, never dispatched."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that this read completes, without what dispatches nothing."""
+
+    def blocks(self, data: bytes) -> list[Frame]:
+        """Return every block that this read completes, so that all bytes can be passed on."""
+
+    def close(self) -> list[Frame]:
+        """Say that the body ended; return the frame that only its end made whole, if any."""
+
+    def take_faults(self) -> list[Fault]:
+        """Return `faults` and forget them."""
+
+    def fork(self) -> Self:
+        """Return an independent decoder in the same state."""
