@@ -1,0 +1,86 @@
+"""The request as recovery sees it: bytes to send, and what they ask for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+__all__ = ["Request"]
+
+_STREAM_TRUE = re.compile(rb'"stream"\s*:\s*true')
+_STREAM_FALSE = re.compile(rb'"stream"\s*:\s*false')
+
+
+class _StreamFlag(msgspec.Struct):
+    stream: bool | None = None
+
+
+_stream_flag = msgspec.json.Decoder(_StreamFlag)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One upstream request, ready to be sent.
+
+    Holds a reference to the body that the SDK built, not a copy; it is parsed only when
+    a failure makes it necessary.
+
+    Attributes:
+        method: HTTP method.
+        url: Absolute URL.
+        headers: Name and value pairs in order; they may hold keys: never logged.
+        body: The exact body.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The URL's path."""
+        return urlsplit(self.url).path
+
+    @property
+    def host(self) -> str:
+        """The URL's host name."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def stream_flag(self) -> bool | None:
+        """The body's top-level ``stream``, or None where it is not given.
+
+        A scan of the bytes comes first, so that a large body without the word is never
+        parsed.
+        """
+        if not _STREAM_TRUE.search(self.body) and not _STREAM_FALSE.search(self.body):
+            return None
+        try:
+            return _stream_flag.decode(self.body).stream
+        except msgspec.MsgspecError:
+            return None
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as an object; ``{}`` where it is not one. Parsed once, not to be changed."""
+        cached: dict[str, Any] | None = self.__dict__.get("_json")
+        if cached is None:
+            try:
+                parsed = msgspec.json.decode(self.body) if self.body else {}
+            except msgspec.MsgspecError:
+                parsed = {}
+            cached = parsed if isinstance(parsed, dict) else {}
+            self.__dict__["_json"] = cached
+        return cached
+
+    def with_json(self, body: dict[str, Any]) -> Request:
+        """Return the same request with another body."""
+        return msgspec.structs.replace(self, body=msgspec.json.encode(body))
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, by case-insensitive name."""
+        lowered = name.lower()
+        return next((v for k, v in self.headers if k.lower() == lowered), None)
