@@ -1,0 +1,85 @@
+"""Small things that several dialects need to read and write their payloads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from unbroken.core.dialects.base import MalformedPayloadError, error_from, parse_payload
+from unbroken.core.events import ProviderError
+from unbroken.core.frames import Frame
+from unbroken.core.wire.sse import encode_sse
+
+__all__ = ["bare_error", "dump", "number", "parsed", "record", "records", "sse", "string"]
+
+
+def dump(value: Any) -> bytes:
+    """Return the value as JSON.
+
+    Half of a surrogate pair is legal in JSON only as an escape, which the strict writer
+    refuses and the standard library's writes. Providers do cut pairs over two deltas.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def sse(value: Any, *, event: str | None = None, eol: bytes = b"\n") -> bytes:
+    """Return one SSE frame around a JSON value, with the line ends that are asked for."""
+    raw = encode_sse(dump(value), event=event)
+    return raw if eol == b"\n" else raw.replace(b"\n", eol)
+
+
+def parsed(payload: bytes) -> Any:
+    """Return the payload's JSON value, or None if it is not exactly one."""
+    try:
+        return parse_payload(payload)
+    except MalformedPayloadError:
+        return None
+
+
+def string(value: Any) -> str:
+    """Return the value if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def number(source: Any, key: str) -> int | None:
+    """Return an integer field of an object, or None."""
+    value = source.get(key) if isinstance(source, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def record(value: Any) -> dict[str, Any]:
+    """Return the value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def records(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list; an empty list for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def bare_error(frame: Frame, *, final: frozenset[str] = frozenset()) -> ProviderError | None:
+    """Return the error in a block that the wire does not dispatch, or None.
+
+    Vertex has written its error body into the stream as it stands, over many lines and
+    without ``data:`` (corpus, 2026); llama.cpp has written an unknown field ``error:``.
+    """
+    bare = frame.raw.strip()
+    if bare[:1] in (b"{", b"["):
+        try:
+            return error_from(parse_payload(bare), final=final)
+        except MalformedPayloadError:
+            return None
+    for line in frame.unknown:
+        name, _, rest = line.partition(":")
+        if name.strip() == "error":
+            try:
+                value = parse_payload(rest.strip().encode())
+            except MalformedPayloadError:
+                value = rest.strip()
+            return error_from({"error": value}, final=final) or ProviderError(message=rest.strip())
+    return None
