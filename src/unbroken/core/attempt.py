@@ -1,0 +1,420 @@
+"""One attempt: the bytes of one upstream response, through wire, dialect and checks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from unbroken.core.checks.completeness import BodyEnd, Completeness
+from unbroken.core.checks.grammar import Grammar
+from unbroken.core.checks.ordering import Ordering
+from unbroken.core.dialects.base import (
+    Dialect,
+    MalformedPayloadError,
+    Reader,
+    Variant,
+    error_from,
+)
+from unbroken.core.events import Event, Finish, Number, ProviderError, Text, UsageReport
+from unbroken.core.faults import Fault, FaultKind
+from unbroken.core.frames import Frame
+from unbroken.core.received import Usage, merge_usage
+from unbroken.core.wire import Decoder, NDJSONDecoder, SSEDecoder
+
+__all__ = ["Attempt", "Step"]
+
+_SNIFF_BYTES = 64 * 1024
+_HEAD_BYTES = 4096
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before the first byte that tells: a byte order mark, white space."""
+
+
+class Step(NamedTuple):
+    """One frame and what it means."""
+
+    frame: Frame
+    events: list[Event]
+
+
+class Attempt:
+    """Turn one response body into steps and faults. The same however the bytes are cut.
+
+    Args:
+        dialect: The dialect the body is read as.
+        host: The upstream's host name, which may tell the variant.
+        choices: How many answers the request asked for.
+        max_frame_bytes: Largest frame.
+        lenient: Read on after a fatal fault, for a verdict on a whole recording; else
+            the attempt stops at it.
+        content_type: The response's content type, as evidence.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        host: str = "",
+        choices: int = 1,
+        max_frame_bytes: int = 32 * 1024 * 1024,
+        lenient: bool = False,
+        content_type: str = "",
+    ) -> None:
+        self.dialect = dialect
+        self.faults: list[Fault] = []
+        self.frames = 0
+        self.bytes = 0
+        self.fatal: Fault | None = None
+        self.error_step: Step | None = None
+        self.usage = Usage()
+        self.completeness = Completeness(dialect, choices=choices)
+        self._host = host
+        self._choices = choices
+        self._max_frame_bytes = max_frame_bytes
+        self._lenient = lenient
+        self._content_type = content_type
+        make = SSEDecoder if dialect.wire == "sse" else NDJSONDecoder
+        self._decoder: Decoder = make(max_frame_bytes=max_frame_bytes)
+        self._reader: Reader = dialect.reader()
+        self._grammar = Grammar(dialect)
+        self._ordering: Ordering[Step] | None = Ordering() if dialect.numbered else None
+        self._head = b""
+        self._not_stream: list[bytes] | None = None
+        self._sniffed = False
+        self._rejected = False
+        self._steady = False
+
+    def fork(self) -> Attempt:
+        """Return an independent copy, to see how the body would end here."""
+        copy = Attempt(
+            self.dialect,
+            host=self._host,
+            choices=self._choices,
+            max_frame_bytes=self._max_frame_bytes,
+            lenient=self._lenient,
+            content_type=self._content_type,
+        )
+        copy.faults = list(self.faults)
+        copy.frames, copy.bytes, copy.fatal = self.frames, self.bytes, self.fatal
+        copy.error_step = self.error_step
+        copy.usage = msgspec.structs.replace(self.usage)
+        copy.completeness = self.completeness.fork()
+        copy._decoder = self._decoder.fork()
+        copy._reader = self._reader.fork()
+        copy._grammar = self._grammar.fork()
+        copy._ordering = self._ordering.fork() if self._ordering is not None else None
+        copy._head, copy._sniffed, copy._steady = self._head, self._sniffed, self._steady
+        copy._rejected = self._rejected
+        copy._not_stream = None if self._not_stream is None else list(self._not_stream)
+        return copy
+
+    @property
+    def reader(self) -> Reader:
+        """The dialect's reader, with its state."""
+        return self._reader
+
+    @property
+    def variant(self) -> Variant:
+        """The declared service, by host or by marks in the first frames."""
+        return self.dialect.variant(self._host, self._head)
+
+    @property
+    def pending(self) -> bytes:
+        """Bytes of a frame that is not whole yet."""
+        return self._decoder.pending
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more will be read."""
+        return self.fatal is not None and (not self._lenient or self._rejected)
+
+    def receive(self, data: bytes) -> list[Step]:
+        """Take body bytes; return the steps that are whole.
+
+        After a fatal fault (see `fatal`) an attempt that is not lenient returns nothing more.
+        """
+        if self.stopped or not data:
+            return []
+        self.bytes += len(data)
+        if (room := _HEAD_BYTES - len(self._head)) > 0:
+            self._head += data[:room]
+        if not self._sniffed and not self._sniff():
+            self._collect(data)
+            return []
+        steps: list[Step] = []
+        read = self._reader.read
+        for frame in self._decoder.blocks(data):
+            if frame.dispatched:
+                if self._steady:
+                    # The common case of a healthy stream, kept short: one more piece of text.
+                    try:
+                        events = read(frame)
+                    except MalformedPayloadError as error:
+                        self._malformed(frame, error)
+                        if self.stopped:
+                            return steps
+                        continue
+                    self.frames += 1
+                    if len(events) == 1 and type(events[0]) is Text:
+                        steps.append(Step(frame, events))
+                        continue
+                    self._step(Step(frame, events), steps)
+                else:
+                    self._dispatch(frame, steps)
+            else:
+                self._undispatched(frame, steps)
+            if self.stopped:
+                return steps
+        for fault in self._decoder.take_faults():
+            self._fault(fault)
+        return steps
+
+    def _dispatch(self, frame: Frame, steps: list[Step]) -> None:
+        try:
+            events = self._reader.read(frame)
+        except MalformedPayloadError as error:
+            self._malformed(frame, error)
+            return
+        self.frames += 1
+        self._step(Step(frame, events), steps)
+
+    def _malformed(self, frame: Frame, error: MalformedPayloadError) -> None:
+        self.frames += 1
+        self._fault(
+            Fault.of(
+                FaultKind.MALFORMED_JSON,
+                f"frame {self.frames - 1} ({len(frame.payload)} bytes) is not one JSON value:"
+                f" {_reason(error)}",
+                at_byte=frame.offset,
+                frame=self.frames - 1,
+            )
+        )
+
+    def _undispatched(self, frame: Frame, steps: list[Step]) -> None:
+        """Pass a block without data on, and look for an error in its unknown fields."""
+        events: list[Event] = []
+        if frame.unknown:
+            try:
+                events = self._reader.read(frame)
+            except MalformedPayloadError:
+                events = []
+            if not events and (found := _bare_error(frame.raw)):
+                events = [found]
+        self._step(Step(frame, events), steps)
+
+    def _step(self, step: Step, steps: list[Step]) -> None:
+        events = step.events
+        if self._ordering is not None and events and type(events[0]) is Number:
+            before = len(self._ordering.faults)
+            ready = self._ordering.accept(
+                events[0].value, step, frame=self.frames - 1, at_byte=step.frame.offset
+            )
+            for fault in self._ordering.faults[before:]:
+                self._fault(fault)
+            if self.stopped:
+                return
+            for each in ready:
+                self._checked(each, steps)
+        else:
+            self._checked(step, steps)
+
+    def _checked(self, step: Step, steps: list[Step]) -> None:
+        """Run the checks over a step that is in turn."""
+        frame, events = step
+        steady = False
+        for event in events:
+            self.completeness.add(event)
+            broken = self._grammar.add(event, frame=self.frames - 1, at_byte=frame.offset)
+            if broken is not None:
+                self._fault(broken)
+                if self.stopped:
+                    return
+            kind = type(event)
+            if kind is ProviderError:
+                self.error_step = self.error_step or step
+                self._provider_error(event, frame)  # type: ignore[arg-type]
+                if self.stopped:
+                    return
+            elif kind is Finish:
+                self._finish(event, step)  # type: ignore[arg-type]
+                if self.stopped:
+                    return
+            elif kind is UsageReport:
+                merge_usage(self.usage, event)  # type: ignore[arg-type]
+            elif kind is Text:
+                # Steady until anything else comes: blocks open, no finish, choice 0 alone.
+                steady = (
+                    self._choices == 1
+                    and not self.dialect.explicit_blocks
+                    and not self.completeness.finishes
+                    and not self.completeness.error_seen
+                )
+        self._steady = steady
+        steps.append(step)
+
+    def _provider_error(self, event: ProviderError, frame: Frame) -> None:
+        names = [name for name in (event.type, event.code) if name]
+        variant = self.variant
+        words = {name.lower() for name in names}
+        retryable = (event.retryable or bool(words & variant.retryable)) and not (
+            words & variant.final
+        )
+        self._fault(
+            Fault.of(
+                FaultKind.PROVIDER_ERROR,
+                f"the provider sent an error in the stream: {_words(names) or 'no type given'}",
+                at_byte=frame.offset,
+                frame=self.frames - 1,
+                retryable=retryable and not event.refused,
+            )
+        )
+
+    def _finish(self, event: Finish, step: Step) -> None:
+        if event.meaning == "fault" and not self.completeness.error_seen:
+            # After an error in so many words (response.failed) it would be told twice.
+            self.error_step = self.error_step or step
+            self.completeness.error_seen = True
+            self._fault(
+                Fault.of(
+                    FaultKind.PROVIDER_ERROR,
+                    f"the provider ended the answer with {_words([event.reason])}",
+                    at_byte=step.frame.offset,
+                    frame=self.frames - 1,
+                )
+            )
+
+    def close(self, end: BodyEnd) -> list[Step]:
+        """The body ended; return the last steps, and add the faults in how it ended.
+
+        A last frame that was not closed but whose payload is whole (some servers leave the
+        last line end out) is read; it is part of what was received.
+        """
+        if self.stopped:
+            return []
+        steps: list[Step] = []
+        if self._not_stream is not None:
+            self._not_a_stream()
+            return steps
+        unclosed = self._decoder.fork()
+        for frame in self._decoder.close():
+            self._dispatch(frame, steps)
+        for fault in self._decoder.take_faults():
+            self._fault(fault)
+        pending = self.pending
+        tail_read = bool(pending) and self._tail(unclosed, steps)
+        if self._ordering is not None and self._ordering.waiting and not self.stopped:
+            before = len(self._ordering.faults)
+            late = self._ordering.flush(at_byte=self.bytes)
+            for fault in self._ordering.faults[before:]:
+                self._fault(fault)
+            if not self.stopped:
+                for each in late:
+                    self._checked(each, steps)
+        if self.stopped:
+            return steps
+        whole = tail_read and self.completeness.finished
+        unread = len(pending) if self._decoder.mid_event and not whole else 0
+        for fault in self.completeness.judge(
+            end, variant=self.variant, pending=unread, at_byte=self.bytes, frames=self.frames
+        ):
+            self._fault(fault)
+        self._notes()
+        return steps
+
+    def _tail(self, decoder: Decoder, steps: list[Step]) -> bool:
+        """Read a last frame that lacks only its closing line ends."""
+        if self.dialect.wire != "sse":
+            return False
+        frames = decoder.blocks(b"\n\n")
+        if not frames:
+            return False
+        # The line ends that it lacks are put behind it: an SDK drops a frame without them.
+        missing = b"\n" if self.pending.endswith(b"\n") else b"\n\n"
+        frame = msgspec.structs.replace(frames[0], raw=self.pending + missing)
+        if not frame.dispatched:
+            self._undispatched(frame, steps)
+            return bool(steps and steps[-1].events)
+        payload = frame.payload.strip()
+        if payload != b"[DONE]" and not payload.endswith((b"}", b"]")):
+            return False
+        try:
+            events = self._reader.read(frame)
+        except MalformedPayloadError:
+            return False
+        self.frames += 1
+        self._step(Step(frame, events), steps)
+        return True
+
+    def _notes(self) -> None:
+        for finish in self.completeness.finishes.values():
+            kind = {"limit": FaultKind.LENGTH_LIMIT, "filter": FaultKind.CONTENT_FILTERED}.get(
+                finish.meaning
+            )
+            if kind is not None:
+                self._fault(Fault.of(kind, f"the provider ended with {_words([finish.reason])}"))
+
+    # Not a stream -------------------------------------------------------------------------
+
+    def _sniff(self) -> bool:
+        """Whether the body looks like the dialect's framing; decided on its first byte."""
+        if self._not_stream is not None:
+            return False
+        head = self._head.lstrip(_BLANK)
+        if not head:
+            return True  # nothing to see yet; the decoder can have the blank lines
+        self._sniffed = True
+        if head[:1] == b"<" or (self.dialect.wire == "sse" and head[:1] in (b"{", b"[")):
+            self._not_stream = []
+        return self._not_stream is None
+
+    def _collect(self, data: bytes) -> None:
+        assert self._not_stream is not None
+        self._not_stream.append(data[:_SNIFF_BYTES])
+        self._sniffed = False  # every later read comes here too
+        if self.bytes >= _SNIFF_BYTES:
+            self._not_a_stream()
+
+    def _not_a_stream(self) -> None:
+        body = b"".join(self._not_stream or [])[:_SNIFF_BYTES].lstrip(_BLANK)
+        self._not_stream = None
+        self._sniffed = self._rejected = True
+        looks = "an HTML or XML page" if body[:1] == b"<" else "a JSON body"
+        size = f"{self.bytes}" if self.bytes < _SNIFF_BYTES else f"{_SNIFF_BYTES} or more"
+        error = _bare_error(body)
+        said = ""
+        if error is not None:
+            names = _words([name for name in (error.type, error.code) if name])
+            said = f", an error ({names or 'no type given'})"
+        declared = f" of type {self._content_type}" if self._content_type else ""
+        self.completeness.error_seen = error is not None
+        self._fault(
+            Fault.of(
+                FaultKind.NOT_A_STREAM,
+                f"instead of a stream came {looks}{declared} ({size} bytes){said}",
+                at_byte=0,
+                retryable=error is None or error.retryable,
+            )
+        )
+
+    def _fault(self, fault: Fault) -> None:
+        self.faults.append(fault)
+        if fault.fatal and self.fatal is None:
+            self.fatal = fault
+
+
+def _bare_error(raw: bytes) -> ProviderError | None:
+    """Return the error in bare JSON, such as Gemini puts into a stream without ``data:``."""
+    try:
+        return error_from(msgspec.json.decode(raw))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def _words(names: list[str]) -> str:
+    """Return provider's words that are safe in a message: short names, never free text."""
+    return ", ".join(name for name in names if len(name) <= 64 and name.isprintable())
+
+
+def _reason(error: MalformedPayloadError) -> str:
+    """Return the parser's reason, which names positions, never content."""
+    return str(error)[:120]

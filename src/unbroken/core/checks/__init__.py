@@ -1,0 +1,1 @@
+"""Checks: small machines that watch events and time, and add faults."""

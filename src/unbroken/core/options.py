@@ -1,0 +1,149 @@
+"""Options: what a user may set. Every default is safe in production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from unbroken.core.request import Request
+
+__all__ = ["RUNGS", "Clocks", "Mode", "Options", "Rung"]
+
+Mode = Literal["off", "observe", "raise", "heal"]
+Rung = Literal["retry", "replay", "prefill", "user-turn"]
+RUNGS: tuple[Rung, ...] = ("retry", "replay", "prefill", "user-turn")
+_MODES = ("off", "observe", "raise", "heal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """When an attempt that does not move is given up. Seconds; None waits for ever.
+
+    Attributes:
+        connect_s: Opening a connection and getting the response head, for the attempts that
+            Unbroken itself makes. The SDK's own timeout rules its own request.
+        first_event_s: From the request to the first event. Hosted reasoning is silent for
+            minutes.
+        silence_s: No byte at all.
+        progress_text_s: No content while text was being written.
+        progress_slow_s: No content before the first content, in thinking and in tool input.
+        notice_s: When `on_stall` hears of missing progress; other clocks at a third.
+        total_s: The whole stream, recoveries included.
+    """
+
+    connect_s: float | None = 10.0
+    first_event_s: float | None = 600.0
+    silence_s: float | None = 300.0
+    progress_text_s: float | None = 120.0
+    progress_slow_s: float | None = 600.0
+    notice_s: float | None = 10.0
+    total_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                msg = f"{name} must be more than 0 seconds or None, not {value}"
+                raise ValueError(msg)
+
+
+_INTERACTIVE = Clocks(notice_s=5.0, progress_text_s=20.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How Unbroken treats a stream.
+
+    Attributes:
+        mode: ``heal`` recovers; ``raise`` gives typed errors without recovery; ``observe``
+            only reports, bytes and errors being as without us; ``off`` is a true bypass.
+        profile: ``interactive`` shortens the clocks for somebody who is watching.
+        clocks: The clocks; None takes those of the profile.
+        rungs: The ways to recover, of `RUNGS`; what proves more is always tried first.
+        allow_resend: False never sends a prompt twice.
+        allow_unverified: True accepts a continuation whose seam could not be verified.
+        retry_server_tools: True repeats a request with hosted tools even if they may
+            have run.
+        tool_calls: ``hold`` delivers a function call only when it is whole; ``stream`` as
+            it comes.
+        max_attempts: Upstream requests for one stream, the first included.
+        max_recovery_s: Seconds that all recoveries of one stream may add.
+        max_added_input: Input that recoveries may add, as a multiple of what one request
+            of the prompt and the answer so far holds.
+        heal_share: Further upstream requests that all streams of the process together may
+            make, for each stream of the last minute.
+        heals_always: Such requests a minute that are allowed in any case.
+        max_replay_bytes: Most bytes of one stream remembered for recovery; beyond it the
+            stream can no longer be healed, and the outcome says so.
+        max_held_bytes: Most bytes of a tool call held back before it is released.
+        max_held_s: Longest time that it is held, in seconds.
+        max_frame_bytes: Largest frame.
+        capabilities: Rows added before the built-in capability table.
+        authorize: Signs or refreshes the headers of a request that Unbroken sends.
+    """
+
+    mode: Mode = "heal"
+    profile: Literal["default", "interactive"] = "default"
+    clocks: Clocks | None = None
+    rungs: tuple[Rung, ...] = RUNGS
+    allow_resend: bool = True
+    allow_unverified: bool = False
+    retry_server_tools: bool = False
+    tool_calls: Literal["hold", "stream"] = "hold"
+    max_attempts: int = 5
+    max_recovery_s: float = 120.0
+    max_added_input: float = 3.0
+    heal_share: float = 0.1
+    heals_always: int = 10
+    max_replay_bytes: int = 4 * 1024 * 1024
+    max_held_bytes: int = 1024 * 1024
+    max_held_s: float = 30.0
+    max_frame_bytes: int = 32 * 1024 * 1024
+    capabilities: tuple[Mapping[str, Any], ...] = field(default=())
+    authorize: Callable[[Request], Request] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in _MODES:
+            msg = f"mode must be one of {', '.join(_MODES)}, not {self.mode!r}"
+            raise ValueError(msg)
+        if self.profile not in ("default", "interactive"):
+            msg = f"profile must be default or interactive, not {self.profile!r}"
+            raise ValueError(msg)
+        if self.tool_calls not in ("hold", "stream"):
+            msg = f"tool_calls must be hold or stream, not {self.tool_calls!r}"
+            raise ValueError(msg)
+        unknown = [rung for rung in self.rungs if rung not in RUNGS]
+        if unknown:
+            msg = f"unknown rungs {', '.join(map(repr, unknown))}; known are {', '.join(RUNGS)}"
+            raise ValueError(msg)
+        for name, least in (
+            ("max_attempts", 1),
+            ("max_recovery_s", 0),
+            ("max_added_input", 0),
+            ("heal_share", 0),
+            ("heals_always", 0),
+            ("max_replay_bytes", 0),
+            ("max_held_bytes", 0),
+            ("max_held_s", 0),
+            ("max_frame_bytes", 1),
+        ):
+            if getattr(self, name) < least:
+                msg = f"{name} must be at least {least}, not {getattr(self, name)}"
+                raise ValueError(msg)
+
+    @property
+    def timing(self) -> Clocks:
+        """The clocks in force."""
+        if self.clocks is not None:
+            return self.clocks
+        return _INTERACTIVE if self.profile == "interactive" else Clocks()
+
+    def with_mode(self, mode: str) -> Options:
+        """Return the same options in another mode.
+
+        Raises:
+            ValueError: If there is no such mode.
+        """
+        changed: Any = mode
+        return replace(self, mode=changed)

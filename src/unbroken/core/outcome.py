@@ -1,0 +1,195 @@
+"""The outcome: how a stream ended, with the evidence."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from unbroken.core.faults import Fault
+from unbroken.core.received import Received, Usage
+
+__all__ = [
+    "AttemptRecord",
+    "Guarantee",
+    "Outcome",
+    "Provenance",
+    "Skipped",
+    "Status",
+    "ToolCallResult",
+]
+
+Status = Literal["complete", "limited", "filtered", "paused", "unconfirmed", "failed", "cancelled"]
+Guarantee = Literal["byte-exact", "prefix-verified", "seam-verified", "unverified"]
+
+
+class ToolCallResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call as received. `complete` is False for one that was cut."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+    complete: bool
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attempt wrote which characters of the answer text, and how sure that is.
+
+    Attributes:
+        attempt: The attempt, from 1.
+        start: First character, counted in code points of the text.
+        end: One past the last character.
+        rung: How the attempt came about: ``first``, ``retry``, ``replay``, ``prefill``,
+            ``user-turn``.
+        guarantee: What was verified before it was delivered.
+        anchor: Graphemes that the attempt had to write again at the seam; 0 for none.
+    """
+
+    attempt: int
+    start: int
+    end: int
+    rung: str
+    guarantee: Guarantee
+    anchor: int = 0
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A rung that was not taken, and why."""
+
+    rung: str
+    why: str
+
+
+class AttemptRecord(msgspec.Struct, kw_only=True):
+    """One upstream request.
+
+    Attributes:
+        number: From 1.
+        rung: See `Provenance.rung`.
+        status: HTTP status, or None if none came.
+        request_id: The provider's id for the request, or ``""``.
+        fault: What ended it, or None.
+        usage: What the provider said it used; `Usage.estimated` where it said nothing.
+        bytes: Body bytes received.
+        started_at: Clock of the driver, seconds.
+        ended_at: The same, or None while it runs.
+    """
+
+    number: int
+    rung: str = "first"
+    status: int | None = None
+    request_id: str = ""
+    fault: Fault | None = None
+    usage: Usage = msgspec.field(default_factory=Usage)
+    bytes: int = 0
+    started_at: float = 0.0
+    ended_at: float | None = None
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """How a stream ended.
+
+    Attributes:
+        dialect: The dialect it was read as, or ``"unknown"``.
+        status: One word for the end; only ``complete`` and ``limited``, ``filtered`` and
+            ``paused`` (ends that the provider chose) are proven.
+        complete: Every choice or block that was opened got its semantic finish.
+        recoverable: The same request, retried, resumed or repaired, can give the whole answer.
+        stop_reason: The provider's word for why choice 0 ended, or None.
+        text: The answer text of choice 0.
+        texts: The same for each choice.
+        faults: In stream order, over all attempts.
+        provenance: Who wrote what, in order.
+        attempts: Every upstream request.
+        skipped: Rungs that were not taken at the last failure, and why.
+        frames: Frames dispatched, over all attempts.
+        bytes: Body bytes received, over all attempts.
+        first_content_s: Seconds from the request to the first content, or None.
+        duration_s: Seconds from the request to the end.
+    """
+
+    dialect: str = "unknown"
+    status: Status = "failed"
+    complete: bool = False
+    recoverable: bool = False
+    stop_reason: str | None = None
+    text: str = ""
+    texts: dict[int, str] = {}
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: list[ToolCallResult] = []
+    usage: Usage = msgspec.field(default_factory=Usage)
+    faults: list[Fault] = []
+    provenance: list[Provenance] = []
+    attempts: list[AttemptRecord] = []
+    skipped: list[Skipped] = []
+    frames: int = 0
+    bytes: int = 0
+    first_content_s: float | None = None
+    duration_s: float = 0.0
+
+    @property
+    def recoveries(self) -> int:
+        """Upstream requests beyond the first."""
+        return max(0, len(self.attempts) - 1)
+
+    @property
+    def healed(self) -> bool:
+        """Whether the stream broke and still came to an end that is not a failure."""
+        return self.recoveries > 0 and self.status not in ("failed", "cancelled")
+
+    @property
+    def fault(self) -> Fault | None:
+        """The first fatal fault, or None."""
+        return next((fault for fault in self.faults if fault.fatal), None)
+
+    def take(self, received: Received) -> None:
+        """Copy what was received."""
+        self.text = received.text
+        self.texts = received.texts
+        self.reasoning = received.reasoning
+        self.refusal = received.refusal
+        self.usage = received.usage
+        first = received.finishes.get(0) or next(iter(received.finishes.values()), None)
+        self.stop_reason = first.reason if first is not None else None
+        self.tool_calls = [
+            ToolCallResult(
+                index=call.index,
+                id=call.id,
+                name=call.name,
+                arguments=call.arguments,
+                complete=call.complete,
+            )
+            for call in received.calls.values()
+            if call.kind != "server"
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object that ``unbroken check --json`` prints."""
+        usage = {k: v for k, v in msgspec.to_builtins(self.usage).items() if v is not None}
+        usage.pop("estimated", None)
+        return {
+            "dialect": self.dialect,
+            "status": self.status,
+            "complete": self.complete,
+            "recoverable": self.recoverable,
+            "stop_reason": self.stop_reason,
+            "text": self.text,
+            "reasoning": self.reasoning,
+            "tool_calls": [msgspec.to_builtins(call) for call in self.tool_calls],
+            "usage": usage or None,
+            "faults": [
+                {
+                    "kind": fault.kind.value,
+                    "severity": fault.severity,
+                    "at_byte": fault.at_byte,
+                    "frame": fault.frame,
+                    "detail": fault.detail,
+                    "records": [],
+                }
+                for fault in self.faults
+            ],
+            "frames": self.frames,
+            "bytes": self.bytes,
+        }
