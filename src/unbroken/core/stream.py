@@ -1,0 +1,702 @@
+"""The stream: all attempts together, as one machine that drivers drive.
+
+```
+            connected            fault, and the ladder has a rung
+ CONNECTING ─────────> READING ──────────────────────────────────> WAITING
+     ^   │                │ end proven, or no rung left                │
+     │   └── refused ──>──┤                                            │
+     └────────────────────┼──────────────── time ──────────────────────┘
+                          v
+                         OVER
+```
+
+Facts come in with their time, actions go out; nothing here sleeps, reads a clock or raises on
+what a peer sends. Attempts never interleave: the connection of one is closed before the next
+is opened, and what arrives late of it is not taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+
+from unbroken.core.actions import (
+    Action,
+    Connect,
+    Deliver,
+    Disconnect,
+    FinishStream,
+    Notice,
+    Receive,
+    Reconnecting,
+    Wait,
+)
+from unbroken.core.attempt import Attempt, Step
+from unbroken.core.checks.completeness import BodyEnd
+from unbroken.core.checks.liveness import Liveness, StallNotice
+from unbroken.core.checks.tools import judge_calls
+from unbroken.core.dialects.base import Dialect
+from unbroken.core.faults import Fault, FaultKind
+from unbroken.core.options import Options
+from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
+from unbroken.core.received import Received
+from unbroken.core.recovery.backoff import backoff_s, may_retry, retry_after_s
+from unbroken.core.recovery.delivery import Delivery, is_content
+from unbroken.core.recovery.ladder import Plan, Situation, choose
+from unbroken.core.recovery.splice import Piece, Splice
+from unbroken.core.request import Request
+from unbroken.core.verdict import is_recoverable, status_of
+
+__all__ = ["Stream"]
+
+_LINGER_S = 1.0
+"""How long the end of the body is awaited after the last marker."""
+
+
+class _State(Enum):
+    CONNECTING = auto()
+    READING = auto()
+    WAITING = auto()
+    OVER = auto()
+
+
+class Stream:
+    """One stream, from its request to its outcome.
+
+    Inputs are `connected`, `receive`, `receive_eof`, `failed`, `handle_timer`, `resume` and
+    `cancel`; outputs are `next_action`, `next_timer` and `take_notices`.
+
+    Args:
+        request: The first attempt's request.
+        dialect: What it speaks.
+        options: The user's.
+        now: The driver's clock, seconds.
+        wall_time: Seconds since the epoch, for dates in ``Retry-After``.
+        jitter: Draws a number from 0 to 1.
+        permit: Whether the process may make one more heal now (a shared budget); asked
+            before every attempt after the first.
+        sent: The request was sent already, by the SDK: no `Connect` for it is asked.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        dialect: Dialect,
+        *,
+        options: Options,
+        now: float,
+        wall_time: float | None = None,
+        jitter: Callable[[], float] = lambda: 0.0,
+        permit: Callable[[float], bool] = lambda now: True,
+        sent: bool = False,
+    ) -> None:
+        self.request = request
+        self.dialect = dialect
+        self.options = options
+        self.received = Received(limit_bytes=options.max_replay_bytes)
+        self.outcome = Outcome(dialect=dialect.name)
+        self._facts = dialect.facts(request) if options.mode == "heal" else None
+        self._wall_offset = None if wall_time is None else wall_time - now
+        self._jitter = jitter
+        self._permit = permit
+        self._started_at = now
+        self._state = _State.CONNECTING
+        self._actions: deque[Action] = deque()
+        self._notices: list[Notice] = []
+        self._records = [AttemptRecord(number=1, started_at=now)]
+        self._faults: list[Fault] = []
+        self._attempt: Attempt | None = None
+        self._liveness = Liveness(options.timing, now=now)
+        self._splice: Splice | None = None
+        self._plan: Plan | None = None
+        self._delivery = self._new_delivery(first=True)
+        self._tries: dict[str, int] = {}
+        self._refused: set[str] = set()
+        self._added_bytes = 0
+        self._failures = 0
+        self._retry_at: float | None = None
+        self._asked_wait_s: float | None = None
+        self._recovering_since: float | None = None
+        self._recovered_s = 0.0
+        self._ended_at: float | None = None
+        self._undelivered: deque[bytes] = deque()
+        self._owned = not sent
+        if not sent:
+            self._actions.append(Connect(request, 1))
+
+    # Outputs ------------------------------------------------------------------------------
+
+    def next_action(self) -> Action | None:
+        """Return what to do next; None when the driver owes an answer or the stream is over."""
+        if self._actions:
+            return self._actions.popleft()
+        if self._state is _State.READING:
+            return _RECEIVE
+        if self._state is _State.WAITING:
+            assert self._retry_at is not None
+            return Wait(self._retry_at)
+        return None
+
+    @property
+    def over(self) -> bool:
+        """Whether the outcome is final."""
+        return self._state is _State.OVER
+
+    @property
+    def reading(self) -> bool:
+        """Whether the machine waits for bytes of the running attempt."""
+        return self._state is _State.READING
+
+    @property
+    def spliced(self) -> bool:
+        """Whether a continuation was written onto the wire."""
+        return self._splice is not None and self._splice.proven
+
+    @property
+    def attempt_number(self) -> int:
+        """The attempt that runs, from 1."""
+        return self._records[-1].number
+
+    def take_notices(self) -> list[Notice]:
+        """Return what observers should hear, once."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def next_timer(self) -> float | None:
+        """Return when to call `handle_timer`, or None if nothing is awaited."""
+        if self._state is _State.OVER:
+            return None
+        times = [self._overall_deadline()]
+        if self._state is _State.WAITING:
+            times.append(self._retry_at)
+        elif self._state is _State.READING:
+            times += [self._liveness.next_timer(), self._delivery.next_timer()]
+            if self._ended_at is not None:
+                times.append(self._ended_at + _LINGER_S)
+        else:
+            times.append(self._head_deadline())
+        return min((time for time in times if time is not None), default=None)
+
+    def next_deadline(self) -> float | None:
+        """Return when the running attempt will be ended if nothing moves.
+
+        For drivers that cannot look at the time without ending a read: of `next_timer`,
+        the part that is worth it.
+        """
+        times = [self._overall_deadline(), self._liveness.deadline()]
+        if self._ended_at is not None:
+            times.append(self._ended_at + _LINGER_S)
+        return min((time for time in times if time is not None), default=None)
+
+    def _overall_deadline(self) -> float | None:
+        total = self.options.timing.total_s
+        deadlines = [] if total is None else [self._started_at + total]
+        if self._recovering_since is not None:
+            left = self.options.max_recovery_s - self._recovered_s
+            deadlines.append(self._recovering_since + left)
+        return min(deadlines, default=None)
+
+    # Inputs -------------------------------------------------------------------------------
+
+    def connected(self, status: int, headers: Mapping[str, str], now: float) -> None:
+        """The response head of the current attempt came.
+
+        Args:
+            status: HTTP status.
+            headers: With lower-case names.
+            now: The driver's clock.
+        """
+        if self._state is not _State.CONNECTING:
+            return
+        record = self._records[-1]
+        record.status = status
+        record.request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), "")
+        if not 200 <= status < 300:
+            self._http_error(status, headers, now)
+            return
+        self._state = _State.READING
+        self._ended_at = None
+        choices = 1 if self._facts is None else self._facts.choices
+        self._attempt = Attempt(
+            self.dialect,
+            host=self.request.host,
+            choices=choices,
+            max_frame_bytes=self.options.max_frame_bytes,
+            lenient=self.options.mode == "observe",
+            content_type=headers.get("content-type", ""),
+        )
+        if self.attempt_number > 1:
+            self._liveness = Liveness(self.options.timing, now=now)
+
+    def _http_error(self, status: int, headers: Mapping[str, str], now: float) -> None:
+        if self.attempt_number > 1 and self._plan is not None and status in (400, 422):
+            # Claude 4.6+ and others answer a prefill they do not take with 400.
+            self._refused.add(self._plan.rung)
+            retryable = True
+        else:
+            retryable = may_retry(status, headers)
+        wall = None if self._wall_offset is None else now + self._wall_offset
+        self._asked_wait_s = retry_after_s(headers, wall_time=wall)
+        self._fail(
+            Fault.of(FaultKind.HTTP_ERROR, f"the provider answered {status}", retryable=retryable),
+            now,
+        )
+
+    def resume(self, now: float) -> None:
+        """Reading goes on; the time that the consumer took does not count."""
+        self._liveness.resume(now)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Body bytes came."""
+        attempt = self._attempt
+        if self._state is not _State.READING or attempt is None:
+            return
+        if self.options.mode == "observe":
+            self._observe(data, attempt, now)
+            return
+        self._liveness.receive(now)
+        if self._plan is None:
+            self._undelivered.append(data)
+        steps = attempt.receive(data)
+        if steps:
+            self._take(steps, now)
+        if attempt.fatal is not None and self._state is _State.READING:
+            self._attempt_failed(attempt.fatal, now)
+        elif self._ended_at is None and attempt.completeness.ended:
+            self._ended_at = now
+
+    def _observe(self, data: bytes, attempt: Attempt, now: float) -> None:
+        self._liveness.receive(now)
+        events = []
+        for step in attempt.receive(data):
+            self.received.add(None, step.events)
+            for event in step.events:
+                self._liveness.event(event, now)
+            events += step.events
+        self._note_content(now)
+        self._actions.append(Deliver(data, events))
+
+    def receive_eof(self, now: float) -> None:
+        """The body ended cleanly."""
+        self._body_ended("eof", now)
+
+    def failed(self, fault: Fault, now: float) -> None:
+        """Connecting or reading failed; the fault says how the transport saw it."""
+        if self._state is _State.READING:
+            self._body_ended("reset", now, fault)
+        elif self._state is _State.CONNECTING:
+            self._fail(fault, now)
+
+    def handle_timer(self, now: float) -> None:
+        """A time that `next_timer` gave has come; or not yet, which is harmless."""
+        if self._state is _State.OVER:
+            return
+        deadline = self._overall_deadline()
+        if deadline is not None and now >= deadline:
+            self._too_long(now)
+        elif self._state is _State.WAITING:
+            self._connect_if_due(now)
+        elif self._state is _State.CONNECTING:
+            self._connect_timed_out(now)
+        elif self._state is _State.READING:
+            self._reading_timer(now)
+
+    def _head_deadline(self) -> float | None:
+        """Return when the response head must be there; the SDK rules its own request."""
+        limit = self.options.timing.first_event_s
+        ours = self.attempt_number > 1 or self._owned
+        return self._records[-1].started_at + limit if ours and limit is not None else None
+
+    def _connect_timed_out(self, now: float) -> None:
+        due = self._head_deadline()
+        if due is not None and now >= due:
+            waited = now - self._records[-1].started_at
+            self._fail(
+                Fault.of(
+                    FaultKind.STALLED,
+                    f"no response head for {waited:.1f} s (clock first-event)",
+                ),
+                now,
+            )
+
+    def _reading_timer(self, now: float) -> None:
+        if self._ended_at is not None and now >= self._ended_at + _LINGER_S:
+            self._body_ended("closed", now)
+            return
+        self._deliver(self._delivery.handle_timer(now), now)
+        due = self._liveness.handle_timer(now)
+        if isinstance(due, StallNotice):
+            self._notices.append(
+                StallNotice(
+                    clock=due.clock,
+                    phase=due.phase,
+                    waited_s=due.waited_s,
+                    limit_s=due.limit_s,
+                    attempt=self.attempt_number,
+                )
+            )
+        elif due is not None:
+            assert self._attempt is not None
+            if self.options.mode == "observe":
+                self._add_fault(due)
+                self._liveness.progress(now)
+                self._liveness.receive(now)
+            elif self._attempt.completeness.finished:
+                self._body_ended("closed", now)
+            else:
+                self._attempt.faults.append(due)
+                self._attempt_failed(due, now)
+
+    def cancel(self, now: float) -> None:
+        """The consumer left. What it had seen decides whether that was the end."""
+        if self._state is _State.OVER:
+            return
+        attempt = self._attempt
+        if attempt is not None and not attempt.completeness.finished:
+            self._add_fault(
+                Fault.of(
+                    FaultKind.CANCELLED,
+                    f"the consumer left after {attempt.frames} frames, before the finish",
+                )
+            )
+        elif attempt is None:
+            self._add_fault(Fault.of(FaultKind.CANCELLED, "the consumer left before the answer"))
+        if attempt is not None:
+            self._faults += [self._numbered(fault) for fault in attempt.faults]
+            attempt.faults.clear()
+        self._actions.clear()
+        self._actions.append(Disconnect(self.attempt_number))
+        self._finish(None, now)
+
+    # Delivery -----------------------------------------------------------------------------
+
+    def _take(self, steps: list[Step], now: float) -> None:
+        """Let steps pass as far as they may."""
+        liveness, delivery, splice = self._liveness, self._delivery, self._splice
+        attempt = self._attempt
+        ready: list[Piece] = []
+        for frame, events in steps:
+            for event in events:
+                liveness.event(event, now)
+            if (
+                attempt is not None
+                and attempt.error_step is not None
+                and (attempt.error_step.frame is frame)
+            ):
+                break  # the provider's error frame waits until nothing else can be done
+            if splice is None:
+                ready += delivery.offer(Piece(frame.raw, frame, events), now)
+                continue
+            for piece in splice.accept(frame, events):
+                ready += delivery.offer(piece, now)
+            if splice.diverged is not None:
+                break
+        if ready:
+            self._deliver(ready, now)
+        if splice is not None and splice.diverged is not None:
+            why = f"the attempt was given up: {splice.diverged}"
+            fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why)
+            self._attempt_failed(fault, now)
+
+    def _deliver(self, pieces: list[Piece], now: float) -> None:
+        if not pieces:
+            return
+        received = self.received
+        before = received.characters
+        events = []
+        for piece in pieces:
+            received.add(piece.frame, piece.events)
+            events += piece.events
+        if received.characters > before:
+            self._extend_provenance(before, received.characters)
+        data = pieces[0].raw if len(pieces) == 1 else b"".join([piece.raw for piece in pieces])
+        self._forget_delivered(len(data))
+        if self._recovering_since is not None and any(is_content(event) for event in events):
+            self._recovered_s += now - self._recovering_since
+            self._recovering_since = None
+            self._tries.clear()
+            self._failures = 0
+        self._note_content(now)
+        self._actions.append(Deliver(data, events))
+
+    def _forget_delivered(self, size: int) -> None:
+        """Drop from the first attempt's bytes what is out of our hands."""
+        undelivered = self._undelivered
+        while size and undelivered:
+            first = undelivered.popleft()
+            if len(first) > size:
+                undelivered.appendleft(first[size:])
+                return
+            size -= len(first)
+
+    def salvage(self) -> bytes:
+        """Return the bytes received and not delivered, for a driver that must bypass us."""
+        data = b"".join(self._undelivered)
+        self._undelivered.clear()
+        return data
+
+    def _note_content(self, now: float) -> None:
+        if self.outcome.first_content_s is None and self.received.has_content:
+            self.outcome.first_content_s = now - self._started_at
+
+    def _extend_provenance(self, start: int, end: int) -> None:
+        plan, number = self._plan, self.attempt_number
+        entries = self.outcome.provenance
+        if entries and entries[-1].attempt == number:
+            start = entries.pop().start
+        entries.append(
+            Provenance(
+                attempt=number,
+                start=start,
+                end=end,
+                rung="first" if plan is None else plan.rung,
+                guarantee="byte-exact" if plan is None else plan.guarantee,
+                anchor=0 if plan is None else plan.anchor,
+            )
+        )
+
+    # Ends ---------------------------------------------------------------------------------
+
+    def _body_ended(self, end: BodyEnd, now: float, fault: Fault | None = None) -> None:
+        attempt = self._attempt
+        if self._state is not _State.READING or attempt is None:
+            return
+        steps = attempt.close(end)
+        if self.options.mode == "observe":
+            for step in steps:
+                self.received.add(None, step.events)
+        if attempt.fatal is None:
+            if steps and self.options.mode != "observe":
+                self._take(steps, now)
+                if self._state is not _State.READING:
+                    return
+            if self.options.mode != "observe":
+                self._deliver(self._delivery.flush(), now)
+            self._succeed(now)
+            return
+        found = attempt.fatal
+        if fault is not None and found.kind is FaultKind.CONNECTION_RESET:
+            # The transport's own words, in place of ours.
+            detail = f"{found.detail}: {fault.detail}"
+            found = Fault.of(fault.kind, detail, at_byte=found.at_byte)
+            attempt.faults[attempt.faults.index(attempt.fatal)] = found
+            attempt.fatal = found
+        self._attempt_failed(found, now)
+
+    def _succeed(self, now: float) -> None:
+        assert self._attempt is not None
+        self._close_record(None, now)
+        self._faults += [self._numbered(fault) for fault in self._attempt.faults]
+        self._attempt.faults.clear()
+        self._actions.append(Disconnect(self.attempt_number))
+        self._finish(None, now)
+
+    def _attempt_failed(self, fault: Fault, now: float) -> None:
+        """A fault ended the running attempt: recover, or fail."""
+        assert self._attempt is not None
+        self._faults += [self._numbered(known) for known in self._attempt.faults]
+        if fault not in self._attempt.faults:
+            self._add_fault(fault)
+        self._attempt.faults.clear()
+        self._fail(fault, now, listed=True)
+
+    def _fail(self, fault: Fault, now: float, *, listed: bool = False) -> None:
+        if not listed:
+            self._add_fault(fault)
+        self._close_record(fault, now)
+        self._actions.append(Disconnect(self.attempt_number))
+        self._failures += 1
+        if self.options.mode != "heal":
+            self._observe_ladder(fault)
+            self._give_up(fault, now)
+            return
+        plan, skipped = choose(self._situation(fault))
+        self.outcome.skipped = skipped
+        if plan is None:
+            self._give_up(fault, now)
+            return
+        wait = backoff_s(self._failures, jitter=self._jitter()) if self._failures > 1 else 0.0
+        if self._asked_wait_s is not None:
+            wait = max(wait, self._asked_wait_s)
+            self._asked_wait_s = None
+        if self._recovering_since is None:
+            self._recovering_since = now
+        deadline = self._overall_deadline()
+        if deadline is not None and now + wait >= deadline:
+            why = f"the wait of {wait:.1f} s would pass the time allowed for recovery"
+            self.outcome.skipped = [*skipped, Skipped(rung=plan.rung, why=why)]
+            self._give_up(fault, now)
+        elif not self._permit(now):
+            why = "the process's share of heals is used up"
+            self.outcome.skipped = [*skipped, Skipped(rung=plan.rung, why=why)]
+            self._give_up(fault, now)
+        else:
+            self._recover(plan, fault, skipped, now, wait)
+
+    def _situation(self, fault: Fault) -> Situation:
+        attempt = self._attempt
+        return Situation(
+            request=self.request,
+            dialect=self.dialect,
+            options=self.options,
+            delivered=self.received,
+            fault=fault,
+            open_call_delivered=self._delivery.open_call_delivered,
+            anything_arrived=attempt is not None and attempt.bytes > 0,
+            tries=self._tries,
+            refused=self._refused,
+            attempts=len(self._records),
+            added_bytes=self._added_bytes,
+        )
+
+    def _observe_ladder(self, fault: Fault) -> None:
+        """Say what healing would have done, and what it would have cost."""
+        plan, skipped = choose(self._situation(fault))
+        self.outcome.skipped = skipped
+        if plan is not None:
+            why = f"mode {self.options.mode}: would have sent {len(plan.request.body)} bytes more"
+            self.outcome.skipped = [*skipped, Skipped(rung=plan.rung, why=why)]
+
+    def _recover(
+        self, plan: Plan, fault: Fault, skipped: list[Skipped], now: float, wait: float
+    ) -> None:
+        assert self._facts is not None
+        self._plan = plan
+        self._tries[plan.rung] = self._tries.get(plan.rung, 0) + 1
+        self._added_bytes += len(plan.request.body)
+        self._attempt = None
+        self._undelivered.clear()
+        leaked = self._delivery.open_call_delivered
+        self._delivery.drop()
+        assert not leaked, "the ladder is closed once part of a call was delivered"
+        self._delivery = self._new_delivery(first=not plan.spliced)
+        self._splice = (
+            Splice(self.dialect, plan, self.received, facts=self._facts) if plan.spliced else None
+        )
+        self._retry_at = now + wait
+        self._state = _State.WAITING
+        self._notices.append(
+            Reconnecting(
+                attempt=len(self._records) + 1,
+                rung=plan.rung,
+                fault=fault,
+                wait_s=wait,
+                added_bytes=len(plan.request.body),
+                skipped=skipped,
+            )
+        )
+        self._connect_if_due(now)
+
+    def _connect_if_due(self, now: float) -> None:
+        if self._retry_at is None or now < self._retry_at:
+            return
+        assert self._plan is not None
+        self._retry_at = None
+        self._state = _State.CONNECTING
+        number = len(self._records) + 1
+        self._records.append(AttemptRecord(number=number, rung=self._plan.rung, started_at=now))
+        request = self._plan.request
+        if self.options.authorize is not None:
+            request = self.options.authorize(request)
+        self._actions.append(Connect(request, number))
+
+    def _too_long(self, now: float) -> None:
+        total = self.options.timing.total_s
+        if total is not None and now >= self._started_at + total:
+            detail = f"the stream took longer than {total:g} s (clock total)"
+        else:
+            detail = f"recovery took longer than {self.options.max_recovery_s:g} s"
+        fault = Fault.of(FaultKind.STALLED, detail)
+        if self._attempt is not None:
+            self._faults += [self._numbered(known) for known in self._attempt.faults]
+        self._add_fault(fault)
+        if self._state is not _State.WAITING:
+            self._close_record(fault, now)
+            self._actions.append(Disconnect(self.attempt_number))
+        self._give_up(fault, now)
+
+    def _give_up(self, fault: Fault, now: float) -> None:
+        """Fail, with the provider's own error frame first if that is what ended it."""
+        attempt = self._attempt
+        step = attempt.error_step if attempt is not None else None
+        if step is not None and self.options.mode != "observe":
+            self._actions.append(Deliver(step.frame.raw, step.events))
+        self._delivery.drop()
+        self._finish(fault, now)
+
+    def _finish(self, fault: Fault | None, now: float) -> None:
+        attempt = self._attempt
+        outcome = self.outcome
+        self._faults += judge_calls(self.received)
+        finishes = attempt.completeness.finishes if attempt is not None else {}
+        outcome.faults = self._faults
+        outcome.take(self.received)
+        if fault is None:
+            # The faults of attempts that were recovered from do not fail the stream.
+            last = [f for f in self._faults if f.attempt in (0, self.attempt_number)]
+            outcome.status = status_of(last, finishes)
+            finished = attempt is not None and attempt.completeness.finished
+            outcome.complete = finished and outcome.status not in ("cancelled", "unconfirmed")
+        else:
+            outcome.status = "failed"
+            outcome.recoverable = is_recoverable([fault])
+        outcome.attempts = self._records
+        outcome.frames += attempt.frames if attempt is not None else 0
+        outcome.bytes = sum(record.bytes for record in self._records)
+        if self._records[-1].ended_at is None:
+            self._close_record(fault, now)
+            outcome.bytes = sum(record.bytes for record in self._records)
+        outcome.duration_s = now - self._started_at
+        self._state = _State.OVER
+        raised = fault if self.options.mode != "observe" else None
+        self._actions.append(FinishStream(outcome, raised))
+
+    # Accounts -----------------------------------------------------------------------------
+
+    def _close_record(self, fault: Fault | None, now: float) -> None:
+        record = self._records[-1]
+        record.fault, record.ended_at = fault, now
+        if self._attempt is not None:
+            record.bytes = self._attempt.bytes
+            record.usage = self._attempt.usage
+            if fault is not None:
+                self.outcome.frames += self._attempt.frames
+
+    def _new_delivery(self, *, first: bool) -> Delivery:
+        options = self.options
+        heal = options.mode == "heal"
+        return Delivery(
+            hold_lifecycle=first and heal,
+            hold_calls=heal and options.tool_calls == "hold",
+            max_held_bytes=options.max_held_bytes,
+            max_held_s=options.max_held_s,
+        )
+
+    def _numbered(self, fault: Fault) -> Fault:
+        return fault if fault.attempt else _with_attempt(fault, self.attempt_number)
+
+    def _add_fault(self, fault: Fault) -> None:
+        self._faults.append(self._numbered(fault))
+
+
+def _with_attempt(fault: Fault, number: int) -> Fault:
+    return Fault(
+        kind=fault.kind,
+        detail=fault.detail,
+        severity=fault.severity,
+        at_byte=fault.at_byte,
+        frame=fault.frame,
+        attempt=number,
+        retryable=fault.retryable,
+    )
+
+
+_RECEIVE = Receive()
+_REQUEST_IDS = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-generation-id",
+    "x-amzn-requestid",
+)
