@@ -1,0 +1,150 @@
+"""What the sync and the async driver have in common: everything but waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from unbroken.core.actions import FinishStream
+from unbroken.core.dialects.base import Dialect
+from unbroken.core.events import Event
+from unbroken.core.faults import Fault
+from unbroken.core.options import Options
+from unbroken.core.outcome import Outcome
+from unbroken.core.request import Request
+from unbroken.core.stream import Stream
+from unbroken.drivers.upstream import Wording
+from unbroken.governor import shared_budget
+from unbroken.telemetry import Observer
+
+__all__ = ["Driver", "Record"]
+
+_random = Random()
+
+
+class Record:
+    """The live record of a stream, at ``response.extensions["unbroken"]``.
+
+    Attributes:
+        limits: What ends a silent read: ``socket`` (at the deadline), ``read-timeout`` or
+            ``scope``.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.limits = "socket"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome, once the stream is over; None before."""
+        return self._stream.outcome if self._stream.over else None
+
+    @property
+    def text(self) -> str:
+        """The answer text that was delivered so far."""
+        return self._stream.received.text
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that runs, from 1."""
+        return self._stream.attempt_number
+
+
+class Driver:
+    """The part of a driver that does not wait.
+
+    Args:
+        request: The first attempt's request.
+        dialect: What it speaks.
+        options: The user's.
+        wording: The HTTP library's exceptions.
+        observer: Who hears of it.
+        sent: The request was sent already.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        dialect: Dialect,
+        *,
+        options: Options,
+        wording: Wording,
+        observer: Observer,
+        sent: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        now = clock()
+        budget = shared_budget()
+        budget.started(now)
+        self.stream = Stream(
+            request,
+            dialect,
+            options=options,
+            now=now,
+            wall_time=time.time(),
+            jitter=_random.random,
+            permit=partial(budget.permit, share=options.heal_share, least=options.heals_always),
+            sent=sent,
+        )
+        self.record = Record(self.stream)
+        self._wording = wording
+        self._observer = observer
+        self._read_error: Exception | None = None
+        self._bypassed = False
+        self._finished = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome; final once the stream is over."""
+        return self.stream.outcome
+
+    def _tell(self) -> None:
+        for notice in self.stream.take_notices():
+            self._observer.notice(notice)
+
+    def _head_limits(self) -> tuple[float | None, float | None]:
+        """Return the seconds for connecting and for the response head of an own request."""
+        due = self.stream.next_timer()
+        return (
+            self.stream.options.timing.connect_s,
+            None if due is None else max(0.001, due - self.clock()),
+        )
+
+    def _explain(self, error: Exception, *, connecting: bool) -> Fault:
+        self._read_error = error
+        return self._wording.explain(error, connecting=connecting)
+
+    def _finish(self, action: FinishStream) -> Exception | None:
+        """The stream is over: tell it, and return what to raise."""
+        self._tell()
+        if not self._finished:
+            self._finished = True
+            self._observer.outcome(action.outcome)
+        if action.fault is not None:
+            error = self._wording.exception(action.outcome, action.fault, self.stream.request)
+            error.__cause__ = self._read_error
+            return error
+        if self.stream.options.mode == "observe":
+            return self._read_error  # as without us
+        return None
+
+    def _step_aside(self, bug: Exception) -> bytes:
+        """Unbroken failed: pass everything through from here, where that is still possible.
+
+        Raises:
+            Exception: The bug itself, once frames of ours are on the wire.
+        """
+        if self.stream.attempt_number > 1:
+            raise bug
+        self._observer.internal_error(bug)
+        self._bypassed = True
+        return self.stream.salvage()
+
+
+def no_events() -> list[Event]:
+    """Return the events of bytes that were passed on unread."""
+    return []

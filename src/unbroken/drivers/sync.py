@@ -1,0 +1,194 @@
+"""The driver for blocking code."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+from unbroken.core.actions import (
+    Connect,
+    Deliver,
+    Disconnect,
+    FinishStream,
+    Receive,
+    Wait,
+)
+from unbroken.drivers.base import Driver, no_events
+from unbroken.drivers.timer import Alarm, shared_timer
+from unbroken.drivers.upstream import Body, Upstream
+
+__all__ = ["SyncDriver"]
+
+
+class SyncDriver(Driver):
+    """An iterator over a stream's deliveries.
+
+    The timer thread touches the machine only while this one is blocked in a read, and under
+    the lock; a deadline that fires ends the attempt for good, since after a broken read the
+    HTTP library would show a clean end.
+
+    Args:
+        upstream: Sends requests.
+        body: The first attempt's open response, if the SDK had it sent.
+    """
+
+    def __init__(self, *args: Any, upstream: Upstream, body: Body | None = None, **more: Any):
+        super().__init__(*args, wording=upstream, sent=body is not None, **more)
+        self._upstream = upstream
+        self._body: Body | None = None
+        self._lock = threading.Lock()
+        self._blocked = False
+        self._closed = threading.Event()
+        self._alarm = Alarm(self._on_time)
+        if body is not None:
+            self._opened(body)
+
+    def __iter__(self) -> SyncDriver:
+        return self
+
+    def __next__(self) -> Deliver:
+        """Return the next delivery.
+
+        Raises:
+            StopIteration: The stream ended, proven or as without us.
+            Exception: What the transport's wording makes of the fault.
+        """
+        if self._bypassed:
+            return self._pass_on()
+        stream = self.stream
+        while True:
+            action = stream.next_action()
+            kind = type(action)
+            if kind is Receive:
+                delivered = self._read()
+                if delivered is not None:
+                    return delivered
+            elif kind is Deliver:
+                return action  # type: ignore[return-value]
+            elif isinstance(action, Connect):
+                self._connect(action)
+            elif isinstance(action, Wait):
+                self._tell()
+                self._closed.wait(max(0.0, action.until - self.clock()))
+                stream.handle_timer(self.clock())
+            elif isinstance(action, Disconnect):
+                self._disconnect()
+            elif isinstance(action, FinishStream):
+                error = self._finish(action)
+                if error is not None:
+                    raise error
+                raise StopIteration
+            else:
+                raise StopIteration
+
+    def _connect(self, action: Connect) -> None:
+        self._tell()
+        connect_s, head_s = self._head_limits()
+        try:
+            body = self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
+        except Exception as error:  # noqa: BLE001 - whatever the library raises is a fault
+            fault = self._explain(error, connecting=True)
+            self.stream.failed(fault, self.clock())
+        else:
+            self._opened(body)
+
+    def _opened(self, body: Body) -> None:
+        self._body = body
+        if not body.can_abort:
+            # The clocks cannot be told apart by a read timeout: the shortest of them rules.
+            self.record.limits = "read-timeout"
+            due = self.stream.next_deadline()
+            if due is not None:
+                body.limit_reads(max(0.001, due - self.clock()))
+        self.stream.connected(body.status, body.headers, self.clock())
+
+    def _read(self) -> Deliver | None:
+        """Block for bytes; return something only when stepping aside."""
+        body, stream = self._body, self.stream
+        assert body is not None
+        now = self.clock()
+        stream.resume(now)
+        shared_timer().arm(self._alarm, stream.next_timer())
+        self._blocked = True
+        data: bytes | None = None
+        error: Exception | None = None
+        try:
+            data = body.read()
+        except Exception as raised:  # noqa: BLE001 - whatever the library raises is a fault
+            error = raised
+        finally:
+            # The lock waits for a callback that is under way; what it decided stands.
+            with self._lock:
+                self._blocked = False
+                self._alarm.at = None
+                woken = not self._still_reading()
+        if woken:
+            self._read_error = error
+            self._tell()
+            return None
+        now = self.clock()
+        try:
+            if error is not None:
+                stream.failed(self._explain(error, connecting=False), now)
+            elif data is None:
+                stream.receive_eof(now)
+            else:
+                stream.receive(data, now)
+        except Exception as bug:
+            if error is not None:
+                raise error from bug
+            rest = self._step_aside(bug)
+            if data is None and not rest:
+                raise StopIteration from None
+            return Deliver(rest, no_events())
+        return None
+
+    def _still_reading(self) -> bool:
+        return not self.stream.over and self.stream.reading
+
+    def _on_time(self) -> float | None:
+        """On the timer thread: let the machine look at the time."""
+        with self._lock:
+            if not self._blocked or not self._still_reading():
+                return None
+            self.stream.handle_timer(self.clock())
+            self._tell()
+            if self._still_reading():
+                return self.stream.next_timer()
+            body = self._body
+        if body is not None:
+            body.abort()
+        return None
+
+    def _pass_on(self) -> Deliver:
+        assert self._body is not None
+        data = self._body.read()
+        if data is None:
+            raise StopIteration
+        return Deliver(data, no_events())
+
+    def _disconnect(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            with contextlib.suppress(Exception):  # it is gone either way
+                body.close()
+
+    def close(self) -> None:
+        """Leave: release the connection, and settle the outcome."""
+        self._closed.set()
+        if self._bypassed:
+            self._disconnect()
+            return
+        self.stream.cancel(self.clock())
+        while (action := self.stream.next_action()) is not None:
+            if isinstance(action, Disconnect):
+                self._disconnect()
+            elif isinstance(action, FinishStream):
+                self._finish(action)
+        self._disconnect()
+
+    def __del__(self) -> None:
+        # Abandoned without `close`: the connection is not kept for the garbage collector.
+        if getattr(self, "_body", None) is not None:
+            self.close()

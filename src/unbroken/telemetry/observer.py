@@ -1,0 +1,79 @@
+"""Observers hear of stalls, reconnections and outcomes. They cannot harm a stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from unbroken.core.actions import Notice, Reconnecting, StallNotice
+from unbroken.core.outcome import Outcome
+
+__all__ = ["Callbacks", "Observer"]
+
+_T = TypeVar("_T")
+_log = logging.getLogger("unbroken")
+
+
+class Observer(Protocol):
+    """What a driver tells, in the order in which it happens."""
+
+    def notice(self, notice: Notice) -> None:
+        """Something is going on that needs no action of the application."""
+
+    def outcome(self, outcome: Outcome) -> None:
+        """The stream is over."""
+
+    def internal_error(self, error: Exception) -> None:
+        """Unbroken itself failed; the stream goes on as if it were not there."""
+
+
+class Callbacks:
+    """An observer made of plain functions.
+
+    A function that raises is logged once and not the stream's concern.
+
+    Args:
+        on_stall: Hears of each stall notice.
+        on_reconnect: Hears of each further attempt.
+        on_outcome: Hears how the stream ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_stall: Callable[[StallNotice], object] | None = None,
+        on_reconnect: Callable[[Reconnecting], object] | None = None,
+        on_outcome: Callable[[Outcome], object] | None = None,
+    ) -> None:
+        self._on_stall = on_stall
+        self._on_reconnect = on_reconnect
+        self._on_outcome = on_outcome
+        self._told: set[str] = set()
+
+    def notice(self, notice: Notice) -> None:
+        if isinstance(notice, StallNotice):
+            self._call("on_stall", self._on_stall, notice)
+        else:
+            self._call("on_reconnect", self._on_reconnect, notice)
+
+    def outcome(self, outcome: Outcome) -> None:
+        self._call("on_outcome", self._on_outcome, outcome)
+
+    def internal_error(self, error: Exception) -> None:
+        _log.error(
+            "unbroken failed (%s) and stepped aside; the stream goes on unprotected."
+            " Please report this",
+            type(error).__name__,
+            exc_info=error,
+        )
+
+    def _call(self, name: str, function: Callable[[_T], object] | None, value: _T) -> None:
+        if function is None:
+            return
+        try:
+            function(value)
+        except Exception as error:  # noqa: BLE001 - a callback must not end a stream
+            if name not in self._told:
+                self._told.add(name)
+                _log.warning("%s raised %s; the stream goes on", name, type(error).__name__)
