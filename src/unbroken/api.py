@@ -1,0 +1,150 @@
+"""The public functions: clients for SDKs, and streams without an SDK."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from unbroken.core.actions import Reconnecting, StallNotice
+from unbroken.core.options import Options
+from unbroken.core.outcome import Outcome
+from unbroken.telemetry import Callbacks
+
+__all__ = ["async_http_client", "http_client"]
+
+_LIBRARIES = ("httpx2", "httpx")
+_TIMEOUT_S, _CONNECT_S = 600.0, 5.0  # as the vendors' own clients
+_MAX_CONNECTIONS, _MAX_KEEPALIVE = 1000, 100
+
+
+def _library(name: str) -> tuple[Any, Any]:
+    """Return the HTTP library and our transports for it."""
+    if name not in _LIBRARIES:
+        msg = f"library must be httpx2 or httpx, not {name!r}"
+        raise ValueError(msg)
+    try:
+        return import_module(name), import_module(f"unbroken.transports.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        msg = f"the library {name} is not installed: pip install 'unbroken[{name}]'"
+        raise ImportError(msg) from None
+
+
+def _keepalive() -> list[tuple[int, int, int]]:
+    """Return socket options that find a peer that vanished without a word."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    idle = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
+    for name, value in ((idle, 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5)):
+        number = getattr(socket, name, None)
+        if number is not None:
+            options.append((socket.IPPROTO_TCP, number, value))
+    return options
+
+
+def _client(
+    asynchronous: bool,
+    library: str,
+    options: Options | None,
+    observer: Callbacks,
+    transport: Any,
+    client_options: dict[str, Any],
+) -> Any:
+    http, ours = _library(library)
+    prefix = "Async" if asynchronous else ""
+    wrap = getattr(ours, f"{prefix}Transport")
+    inner = getattr(http, f"{prefix}HTTPTransport")
+    settings = {
+        "timeout": http.Timeout(_TIMEOUT_S, connect=_CONNECT_S),
+        "follow_redirects": True,
+        **client_options,
+    }
+    limits = settings.pop(
+        "limits",
+        http.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_KEEPALIVE),
+    )
+    network = {
+        name: settings.pop(name)
+        for name in ("verify", "cert", "http1", "http2", "trust_env")
+        if name in settings
+    }
+    trust_env = network.get("trust_env", True)
+
+    def guarded(**more: Any) -> Any:
+        made = inner(limits=limits, socket_options=_keepalive(), **network, **more)
+        return wrap(made, options=options, observer=observer)
+
+    proxy = settings.pop("proxy", None)
+    mounts = dict(settings.pop("mounts", None) or {})
+    if transport is not None:
+        main = wrap(transport, options=options, observer=observer)
+    else:
+        main = guarded(proxy=proxy) if proxy is not None else guarded()
+        if proxy is None and trust_env:
+            for pattern, address in _environment_proxies(http).items():
+                mounts.setdefault(pattern, None if address is None else guarded(proxy=address))
+    return getattr(http, f"{prefix}Client")(
+        transport=main, mounts=mounts or None, trust_env=trust_env, **settings
+    )
+
+
+def _environment_proxies(http: Any) -> dict[str, str | None]:
+    """Return the proxies that the environment names, as the library reads them.
+
+    A client that is given a transport no longer looks at the environment itself.
+    """
+    utils = import_module(f"{http.__name__}._utils")
+    found: dict[str, str | None] = utils.get_environment_proxies()
+    return found
+
+
+def http_client(
+    *,
+    options: Options | None = None,
+    library: str = "httpx2",
+    on_outcome: Callable[[Outcome], object] | None = None,
+    on_stall: Callable[[StallNotice], object] | None = None,
+    on_reconnect: Callable[[Reconnecting], object] | None = None,
+    transport: Any = None,
+    **client_options: Any,
+) -> Any:
+    """Return an HTTP client for an SDK's ``http_client=``, under which streams are unbreakable.
+
+    Its settings are those of the vendors' own clients: redirects followed, 1000 connections
+    of which 100 are kept, TCP keep-alive, 600 s timeouts and 5 s to connect. Requests that do
+    not stream, or that speak no known dialect, pass untouched. The caller owns the client and
+    closes it (the SDK does so with its own).
+
+    Args:
+        options: How to treat streams.
+        library: ``httpx2``, or ``httpx`` for SDKs that are still on it.
+        on_outcome: Called with the outcome of every stream.
+        on_stall: Called when nothing moves for a while.
+        on_reconnect: Called before every further upstream request.
+        transport: An inner transport of the library's, in place of a new one.
+        client_options: What the library's ``Client`` takes besides.
+
+    Raises:
+        ImportError: If the library is not installed.
+        ValueError: If the library is neither of the two.
+    """
+    observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
+    return _client(False, library, options, observer, transport, client_options)
+
+
+def async_http_client(
+    *,
+    options: Options | None = None,
+    library: str = "httpx2",
+    on_outcome: Callable[[Outcome], object] | None = None,
+    on_stall: Callable[[StallNotice], object] | None = None,
+    on_reconnect: Callable[[Reconnecting], object] | None = None,
+    transport: Any = None,
+    **client_options: Any,
+) -> Any:
+    """Return the async twin of `http_client`, for ``AsyncOpenAI(http_client=...)`` and kin."""
+    observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
+    return _client(True, library, options, observer, transport, client_options)

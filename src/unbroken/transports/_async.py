@@ -1,0 +1,130 @@
+"""The transport for event loops that httpx and httpx2 share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import ModuleType
+from typing import Any
+
+from unbroken.core.options import Options
+from unbroken.core.request import Request
+from unbroken.drivers.asynchronous import AsyncDriver
+from unbroken.telemetry import Callbacks, Observer
+from unbroken.transports._family import (
+    ResponseFacts,
+    Wording,
+    is_protected,
+    plan_for,
+    response_headers,
+)
+
+__all__ = ["AsyncByteStream", "AsyncTransport"]
+
+
+class _Body(ResponseFacts):
+    """See `unbroken.drivers.upstream.AsyncBody`."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__(response)
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._ended = False
+
+    async def read(self) -> bytes | None:
+        if self._ended:
+            return None
+        if self._pieces is None:
+            self._pieces = aiter(self.response.stream)
+        async for data in self._pieces:
+            if self.inflater is not None:
+                data = self.inflater.decode(data)
+            if data:
+                return data
+        self._ended = True
+        rest = self.inflater.flush() if self.inflater is not None else b""
+        return rest or None
+
+    async def aclose(self) -> None:
+        await self.response.aclose()
+
+
+class _Upstream(Wording):
+    """See `unbroken.drivers.upstream.AsyncUpstream`."""
+
+    def __init__(self, library: ModuleType, request: Any, inner: Any) -> None:
+        super().__init__(library, request)
+        self._inner = inner
+
+    async def send(
+        self, request: Request, *, connect_s: float | None, head_s: float | None
+    ) -> _Body:
+        built = self.build(request, connect_s=connect_s, head_s=head_s)
+        return _Body(await self._inner.handle_async_request(built))
+
+
+class AsyncByteStream:
+    """The body that the SDK reads; each library's class adds its own base.
+
+    A class and not a generator: an abandoned generator would be closed by the event loop at
+    some later time, and with it the connection.
+    """
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+
+    def __aiter__(self) -> AsyncByteStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            delivery = await anext(self._driver)
+            if delivery.data:
+                return delivery.data
+
+    async def aclose(self) -> None:
+        """Release the connection at once."""
+        await self._driver.aclose()
+
+
+class AsyncTransport:
+    """Wraps any inner transport of its library; see `unbroken.async_http_client`.
+
+    Args:
+        inner: Sends the requests; keeps proxies, TLS and limits as it was set up.
+        options: How to treat streams.
+        observer: Who hears of stalls, reconnections and outcomes.
+    """
+
+    library: ModuleType
+    byte_stream: type[Any]
+
+    def __init__(
+        self, inner: Any, *, options: Options | None = None, observer: Observer | None = None
+    ) -> None:
+        self._inner = inner
+        self._options = options or Options()
+        self._observer = observer or Callbacks()
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request; the body of a streamed answer is watched and healed."""
+        plan = plan_for(request, self._options)
+        response = await self._inner.handle_async_request(request)
+        if plan is None or not is_protected(plan, response):
+            return response
+        driver = AsyncDriver(
+            plan.request,
+            plan.dialect,
+            options=plan.options,
+            observer=self._observer,
+            upstream=_Upstream(self.library, request, self._inner),
+            body=_Body(response),
+        )
+        return self.library.Response(
+            status_code=response.status_code,
+            headers=response_headers(response),
+            stream=self.byte_stream(driver),
+            extensions={**response.extensions, "unbroken": driver.record},
+        )
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._inner.aclose()

@@ -1,0 +1,171 @@
+"""httpx and httpx2 have the same interface in different classes: what both transports share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from unbroken.core.dialects import recognise_request
+from unbroken.core.dialects.base import Dialect
+from unbroken.core.faults import Fault
+from unbroken.core.options import Options
+from unbroken.core.outcome import Outcome
+from unbroken.core.request import Request
+from unbroken.transports._decoding import Inflater, inflater_for
+from unbroken.transports._errors import exception_for, explain
+
+__all__ = ["Plan", "ResponseFacts", "Wording", "plan_for", "response_headers"]
+
+MODE_HEADER = "x-unbroken-mode"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one request will be treated; there is none for those that Unbroken leaves alone."""
+
+    request: Request
+    dialect: Dialect
+    options: Options
+    wants_stream: bool | None
+
+
+def plan_for(request: Any, options: Options) -> Plan | None:
+    """Return how to treat a request of the library, or None to leave it alone.
+
+    The mode comes from the header ``x-unbroken-mode`` (removed here), else from
+    ``UNBROKEN_MODE`` in the environment, else from the options.
+
+    Raises:
+        ValueError: If the header or the environment names a mode that does not exist.
+    """
+    named = request.headers.pop(MODE_HEADER, None) or os.environ.get("UNBROKEN_MODE")
+    if named and named != options.mode:
+        options = options.with_mode(named)
+    if options.mode == "off" or request.method != "POST":
+        return None
+    try:
+        body = request.content
+    except Exception:  # noqa: BLE001 - RequestNotRead: a body that can be read only once
+        body = None
+    facts = Request(
+        method=request.method,
+        url=str(request.url),
+        headers=tuple(request.headers.multi_items()),
+        body=body or b"",
+    )
+    dialect = recognise_request(facts)
+    if dialect is None:
+        return None
+    if body is None:
+        once = replace(options, mode="raise") if options.mode == "heal" else options
+        return Plan(facts, dialect, once, None)
+    if not dialect.wants_stream(facts):
+        return None
+    request.headers["accept-encoding"] = "identity"
+    headers = tuple(request.headers.multi_items())
+    return Plan(
+        Request(method=facts.method, url=facts.url, headers=headers, body=body),
+        dialect,
+        options,
+        True,
+    )
+
+
+def is_protected(plan: Plan, response: Any) -> bool:
+    """Whether a response's body is to be watched."""
+    if not 200 <= response.status_code < 300:
+        return False
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if plan.wants_stream is None and kind not in plan.dialect.content_types:
+        return False
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    return encoding in ("", "identity") or inflater_for(encoding) is not None
+
+
+def response_headers(response: Any) -> Any:
+    """Return the headers for the SDK: those of the response, but for what no longer holds."""
+    headers = response.headers.copy()
+    for name in ("content-encoding", "content-length"):
+        headers.pop(name, None)
+    return headers
+
+
+class ResponseFacts:
+    """What both kinds of open body know about their response."""
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = {
+            name.lower(): value for name, value in response.headers.items()
+        }
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        self.inflater: Inflater | None = (
+            None if encoding in ("", "identity") else inflater_for(encoding)
+        )
+        self._socket: Any = None
+        stream = response.extensions.get("network_stream")
+        if stream is not None and response.extensions.get("http_version") != b"HTTP/2":
+            self._socket = stream.get_extra_info("socket")
+
+    @property
+    def can_abort(self) -> bool:
+        """Whether the socket is in reach. On HTTP/2 it belongs to other streams too."""
+        return self._socket is not None
+
+    def abort(self) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            self._socket.shutdown(2)  # SHUT_RDWR
+        except OSError:
+            return False
+        return True
+
+
+class Wording:
+    """The library's exceptions, for one request."""
+
+    def __init__(self, library: ModuleType, request: Any) -> None:
+        self._library = library
+        self.request = request
+
+    def explain(self, error: Exception, *, connecting: bool) -> Fault:
+        return explain(self._library, error, connecting=connecting)
+
+    def exception(self, outcome: Outcome, fault: Fault, request: Request) -> Exception:
+        return exception_for(
+            self._library,
+            outcome,
+            fault,
+            request=self.request,
+            user_agent=request.header("user-agent") or "",
+        )
+
+    def build(self, request: Request, *, connect_s: float | None, head_s: float | None) -> Any:
+        """Return the library's request for one of ours, with the timeouts that rule it."""
+        extensions = dict(self.request.extensions)
+        given = extensions.get("timeout") or {}
+        extensions["timeout"] = {
+            **given,
+            "connect": _shorter(given.get("connect"), connect_s),
+            "read": _shorter(given.get("read"), head_s),
+        }
+        return self._library.Request(
+            request.method,
+            request.url,
+            headers=[
+                (name, value)
+                for name, value in request.headers
+                if name.lower() not in ("content-length", "transfer-encoding")
+            ],
+            content=request.body,
+            extensions=extensions,
+        )
+
+
+def _shorter(*seconds: float | None) -> float | None:
+    return min((each for each in seconds if each is not None), default=None)

@@ -1,0 +1,127 @@
+"""The blocking transport that httpx and httpx2 share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from unbroken.core.options import Options
+from unbroken.core.request import Request
+from unbroken.drivers.sync import SyncDriver
+from unbroken.telemetry import Callbacks, Observer
+from unbroken.transports._family import (
+    ResponseFacts,
+    Wording,
+    is_protected,
+    plan_for,
+    response_headers,
+)
+
+__all__ = ["ByteStream", "SyncTransport"]
+
+
+class _Body(ResponseFacts):
+    """See `unbroken.drivers.upstream.Body`."""
+
+    def __init__(self, response: Any, request: Any) -> None:
+        super().__init__(response)
+        self._timeouts = request.extensions.get("timeout")
+        self._pieces: Iterator[bytes] | None = None
+        self._ended = False
+
+    def limit_reads(self, seconds: float) -> None:
+        # httpcore looks at the request's timeouts once, when the body's first read begins.
+        if self._pieces is None and isinstance(self._timeouts, dict):
+            given = self._timeouts.get("read")
+            self._timeouts["read"] = seconds if given is None else min(given, seconds)
+
+    def read(self) -> bytes | None:
+        if self._ended:
+            return None
+        if self._pieces is None:
+            self._pieces = iter(self.response.stream)
+        for data in self._pieces:
+            if self.inflater is not None:
+                data = self.inflater.decode(data)
+            if data:
+                return data
+        self._ended = True
+        rest = self.inflater.flush() if self.inflater is not None else b""
+        return rest or None
+
+    def close(self) -> None:
+        self.response.close()
+
+
+class _Upstream(Wording):
+    """See `unbroken.drivers.upstream.Upstream`."""
+
+    def __init__(self, library: ModuleType, request: Any, inner: Any) -> None:
+        super().__init__(library, request)
+        self._inner = inner
+
+    def send(self, request: Request, *, connect_s: float | None, head_s: float | None) -> _Body:
+        built = self.build(request, connect_s=connect_s, head_s=head_s)
+        return _Body(self._inner.handle_request(built), built)
+
+
+class ByteStream:
+    """The body that the SDK reads; each library's class adds its own base."""
+
+    def __init__(self, driver: SyncDriver) -> None:
+        self._driver = driver
+
+    def __iter__(self) -> Iterator[bytes]:
+        for delivery in self._driver:
+            if delivery.data:
+                yield delivery.data
+
+    def close(self) -> None:
+        """Release the connection at once."""
+        self._driver.close()
+
+
+class SyncTransport:
+    """Wraps any inner transport of its library; see `unbroken.http_client`.
+
+    Args:
+        inner: Sends the requests; keeps proxies, TLS and limits as it was set up.
+        options: How to treat streams.
+        observer: Who hears of stalls, reconnections and outcomes.
+    """
+
+    library: ModuleType
+    byte_stream: type[Any]
+
+    def __init__(
+        self, inner: Any, *, options: Options | None = None, observer: Observer | None = None
+    ) -> None:
+        self._inner = inner
+        self._options = options or Options()
+        self._observer = observer or Callbacks()
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request; the body of a streamed answer is watched and healed."""
+        plan = plan_for(request, self._options)
+        response = self._inner.handle_request(request)
+        if plan is None or not is_protected(plan, response):
+            return response
+        driver = SyncDriver(
+            plan.request,
+            plan.dialect,
+            options=plan.options,
+            observer=self._observer,
+            upstream=_Upstream(self.library, request, self._inner),
+            body=_Body(response, request),
+        )
+        return self.library.Response(
+            status_code=response.status_code,
+            headers=response_headers(response),
+            stream=self.byte_stream(driver),
+            extensions={**response.extensions, "unbroken": driver.record},
+        )
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self._inner.close()
