@@ -1,0 +1,1 @@
+"""The bodies, one module a dialect; `make.py` writes them out."""
