@@ -411,6 +411,14 @@ def test_later_attempt_ends_without_anything_new():
     assert sdk_reads(body).content[0].text == WHOLE
 
 
+@pytest.mark.parametrize("later", [answer(), answer("five.")], ids=["nothing", "repeated"])
+def test_a_continuation_ends_without_anything_new(later):
+    first = until(DIALECT, answer(*PIECES), 5)
+    body = splice(DIALECT, first, later, rung="prefill", repeated=len("five."))
+    check_grammar(body)
+    assert sdk_reads(body).content[0].text == WHOLE
+
+
 def test_a_call_that_was_delivered_is_not_repeated_and_the_next_one_is_new():
     two = (CALL, AnswerCall(name="ask", arguments=('{"b": 2}',), id="toolu_2"))
     whole = answer(*PIECES, calls=two, finish="tool-calls")
@@ -472,6 +480,17 @@ def test_citations_and_server_work_of_the_later_attempt_are_taken_over():
     kinds = [block.type for block in sdk_reads(body).content]
     assert kinds == ["text", "server_tool_use", "web_search_tool_result", "text"]
     assert sdk_reads(body).content[3].citations[0].cited_text == "c"
+
+
+def test_unknown_events_about_a_block_follow_it_and_others_pass():
+    first = [*answer()[:1], start(0, type="text", text=""), delta(0, type="text_delta", text="a"),
+             stop(0)]  # fmt: skip
+    later = answer("b", reasoning=("hm",))
+    later[-3:-3] = [frame({"type": "new", "index": at}) for at in (0, 1)] + [frame({"type": "any"})]
+    body = splice(DIALECT, first, later, rung="user-turn")
+    news = [json.loads(b.payload) for b in SSEDecoder().blocks(body)]
+    assert [value for value in news if value["type"] == "new"] == [{"type": "new", "index": 1}]
+    assert {"type": "any"} in news
 
 
 def test_thinking_of_a_later_attempt_never_goes_on_the_wire():

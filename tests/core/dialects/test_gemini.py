@@ -205,19 +205,27 @@ def test_an_empty_stop_while_the_code_runs_is_not_final_and_after_its_result_is(
     assert finishes(said(CODE), said(RESULT), said({"text": ""}, finish="STOP"))[0][2] is True
 
 
-def test_a_stop_on_every_frame_is_final_only_where_tokens_are_counted():
+def test_text_says_that_the_server_is_done_though_it_showed_no_result():
+    frames = [said(CODE), said({"text": "a"}), said({"text": ""}, finish="STOP")]
+    assert finishes(*frames)[0][2] is True
+
+
+def test_a_stop_with_ratings_is_final_only_where_tokens_are_counted():
+    rated: dict[str, Any] = {"finish": "STOP", "safetyRatings": []}
     frames = [
-        said({"text": "First "}, finish="STOP", counted=False),
-        said({"text": "Second "}, finish="STOP", counted=False),
-        said({"text": "Third."}, finish="STOP"),
+        said({"text": "First "}, **rated, counted=False),
+        said({"text": "Second "}, **rated, counted=False),
+        said({"text": "Third."}, **rated),
     ]
     assert [final for *_, final in finishes(*frames)] == [False, False, True]
 
 
-def test_a_translators_empty_stop_at_the_start_is_not_final_and_at_the_end_is():
+def test_a_bare_stop_is_final_once_something_was_said():
+    assert finishes(said({"text": "x"}, finish="STOP", counted=False))[0][2] is True
     empty = said({"text": ""}, finish="STOP", counted=False)
     text = said({"text": "x"}, counted=False)
     assert [final for *_, final in finishes(empty, text, empty)] == [False, True]
+    assert finishes(said({"text": ""}, finish="STOP"))[0][2] is True
 
 
 def test_a_limit_is_final_wherever_it_comes():
@@ -274,6 +282,8 @@ def test_no_cut_of_a_whole_answer_is_proven_before_its_finish():
 def test_recognition():
     vertex = "/v1/projects/p/locations/l/publishers/google/models/gemini-3:streamGenerateContent"
     assert DIALECT.recognises_path(vertex)
+    assert DIALECT.recognises_path(vertex + "?alt=sse")
+    assert not DIALECT.recognises_path(vertex + "?alt=json")
     assert recognise_request(request(URL, {})) is DIALECT
     assert recognise_request(request(URL.replace("alt=sse", "key=k&alt=sse"), {})) is DIALECT
     assert recognise_request(request(URL.removesuffix("?alt=sse"), {})) is None
@@ -402,6 +412,18 @@ def test_text_that_is_new_only_at_the_finish_is_written():
     (block,) = decode(DIALECT, raw({"candidates": [{"finishReason": "STOP"}]}))
     out = b"".join([*first, *splicer.splice(block, [Finish("STOP", "stop")], "held")])
     assert sdk_text(out) == WHOLE + "held"
+
+
+def test_thinking_beside_text_in_a_frame_is_left_out():
+    mixed = said({"text": "secret", "thought": True}, {"text": "u"}, finish="STOP")
+    body = splice(DIALECT, [said({"text": "t"})], [mixed], rung="prefill")
+    assert b"secret" not in body
+    assert sdk_text(body) == "tu"
+    thought = {"text": "secret", "thought": True}
+    signed = said({**thought, "thoughtSignature": "c2ln"}, {"text": "u"}, finish="STOP")
+    body = splice(DIALECT, [said(thought)], [signed], rung="retry")
+    assert body.count(b"secret") == 1
+    assert sdk_text(body) == "u"
 
 
 def test_images_of_the_later_attempt_are_taken_over():

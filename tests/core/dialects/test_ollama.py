@@ -95,7 +95,10 @@ def test_generate_has_its_own_keys():
 def test_thinking_comes_before_text_of_the_same_line():
     value = said("Hi")
     value["message"]["thinking"] = "hm"
-    for events in (meaning(value)[2:], meaning(said("x"), value)[3:]):
+    made = {"response": "Hi", "thinking": "hm", "done": False}
+    for events in (
+        meaning(value)[2:], meaning(said("x"), value)[3:], meaning(said("x"), made)[3:]
+    ):  # fmt: skip
         assert events == [Reasoning("hm"), Text("Hi")]
 
 
@@ -208,8 +211,8 @@ def test_a_fork_reads_on_alone():
         for each in frames[:cut]:
             reader.read(each)
         fork = reader.fork()
-        ahead = [fork.read(each) for each in frames[cut:]]
-        assert [reader.read(each) for each in frames[cut:]] == ahead
+        for each in frames[cut:]:
+            assert fork.read(each) == reader.read(each)
 
 
 # Splicing ----------------------------------------------------------------------------------
@@ -235,6 +238,15 @@ def test_a_continuation_anywhere_in_or_after_the_text(rung, tools, anchor):
         assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
         assert parts[-1].done_reason == "stop"
         assert proven(DIALECT, read(DIALECT, body).events)
+
+
+def test_thinking_beside_new_text_stays_out():
+    value = said("three")
+    value["message"]["thinking"] = "hm"
+    later = [line(value).raw, answer()[-1]]
+    parts = chat(splice(DIALECT, answer()[:2], later, rung="prefill"))
+    assert [part.message.content for part in parts] == ["One ", "two ", "three", ""]
+    assert [part.message.thinking for part in parts] == [None] * 4
 
 
 def test_a_replay_keeps_no_call_that_was_delivered():

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import cast
-
+from unbroken.core.dialects.anthropic_messages import AnthropicMessages
 from unbroken.core.dialects.base import Dialect
+from unbroken.core.dialects.gemini import Gemini
+from unbroken.core.dialects.ollama import Ollama
+from unbroken.core.dialects.openai_chat import OpenAIChat
+from unbroken.core.dialects.openai_responses import OpenAIResponses
 from unbroken.core.frames import Frame
 from unbroken.core.request import Request
 
 __all__ = ["DIALECTS", "by_name", "recognise_frame", "recognise_request"]
 
-_CLASSES = (
-    ("openai_chat", "OpenAIChat"),
-    ("openai_responses", "OpenAIResponses"),
-    ("anthropic_messages", "AnthropicMessages"),
-    ("gemini", "Gemini"),
-    ("ollama", "Ollama"),
+# To add a dialect is to write its file and to name it here.
+_CLASSES: tuple[type[Dialect], ...] = (
+    OpenAIChat,
+    OpenAIResponses,
+    AnthropicMessages,
+    Gemini,
+    Ollama,
 )
 
 _WIRE_BY_QUERY = frozenset({"gemini"})
 
-
-def _load() -> dict[str, Dialect]:
-    dialects: dict[str, Dialect] = {}
-    for module_name, class_name in _CLASSES:
-        full_name = f"{__name__}.{module_name}"
-        try:
-            module = importlib.import_module(full_name)
-        except ModuleNotFoundError as error:
-            if error.name != full_name:
-                raise
-            continue
-        dialect = cast("Dialect", getattr(module, class_name)())
-        dialects[dialect.name] = dialect
-    return dialects
-
-
-DIALECTS: dict[str, Dialect] = _load()
+DIALECTS: dict[str, Dialect] = {cls.name: cls() for cls in _CLASSES}
 """Every dialect by its name; instances carry no state."""
 
 

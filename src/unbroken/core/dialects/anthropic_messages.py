@@ -27,7 +27,7 @@ from unbroken.core.dialects._payload import (
     records,
     string,
 )
-from unbroken.core.dialects.anthropic_messages_splice import THINKING, MessagesSplicer, write
+from unbroken.core.dialects.anthropic_messages_splice import MessagesSplicer, write
 from unbroken.core.dialects.base import (
     Answer,
     Dialect,
@@ -68,6 +68,7 @@ _MEANINGS: dict[str, Meaning] = {
     "refusal": "filter",
 }  # fmt: skip
 
+_THINKING = ("thinking", "redacted_thinking")
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
 
 # A spend cap answers 429 without a Retry-After and does not clear by itself.
@@ -193,7 +194,7 @@ class _Reader:
             opened = "text"
             if text := string(content.get("text")):
                 events.append(Text(text, 0, block))
-        elif kind in THINKING:
+        elif kind in _THINKING:
             opened = "reasoning"
             if thinking := string(content.get("thinking")):
                 events.append(Reasoning(thinking, 0, block))

@@ -9,9 +9,7 @@ from unbroken.core.events import Event, Other, ToolCall
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
 
-__all__ = ["THINKING", "MessagesSplicer", "write"]
-
-THINKING = ("thinking", "redacted_thinking")
+__all__ = ["MessagesSplicer", "write"]
 _PROMPT_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
@@ -76,14 +74,13 @@ class MessagesSplicer:
     def _start(
         self, value: dict[str, Any], index: int, events: list[Event], text: str
     ) -> list[bytes]:
-        kind = record(value.get("content_block")).get("type")
         self._waiting[index] = value
-        if kind == "text":
+        if record(value.get("content_block")).get("type") == "text":
             self._text_blocks += 1
             return self._text(index, text) if text else []
-        if kind in THINKING or not any(type(e) in (ToolCall, Other) for e in events):
-            return []
-        return self._open(index)
+        # Thinking brings neither, a call that was delivered has been left out.
+        brings_news = any(type(event) in (ToolCall, Other) for event in events)
+        return self._open(index) if brings_news else []
 
     def _open(self, index: int) -> list[bytes]:
         out = self._close_left_open()

@@ -157,6 +157,8 @@ class Dialect(ABC):
     """Whether content may legally follow a finish (Gemini, when a built-in tool ran)."""
     # What orders it ---------------------------------------------------------------------
     numbered: ClassVar[bool] = False
+    repeats_text: ClassVar[bool] = False
+    """Whether a finished text is repeated in full (Responses ``.done``): a self-check."""
     explicit_blocks: ClassVar[bool] = False
     """Whether blocks are opened and closed by events of their own."""
     # How it is continued ----------------------------------------------------------------

@@ -5,15 +5,18 @@ closed, and no marker comes last: a candidate's ``finishReason`` is the proof.
 
 **Not every finishReason is one.** ``STOP`` has been recorded on a frame that asks for code to
 be run, with the result and the answer still to come (corpus: "two-terminal"); early versions
-of the API, and Vertex in a fixture, wrote it on every frame; translators open with an empty
-one. So a stop is final only where
+of the API stamped it on every frame (corpus: a fixture of Vertex); translators open with an
+empty one. So a stop is not final where
 
-- the candidate does not end in work of a server tool: no code or server call whose result has
-  not come, nor such a part in the finishing frame itself; and
-- the frame counts tokens (``usageMetadata.totalTokenCount``), as all real last frames do, or
-  says nothing more after the candidate has said something.
+- the candidate ends in work of a server tool: code or a server call whose result has not come,
+  or such a part in the finishing frame itself; or where
+- the frame counts no tokens (``usageMetadata.totalTokenCount``, on all real last frames since),
+  and rates the safety of its part, as only those early versions did, or comes before anything
+  was said.
 
-Any other reason (a limit, a filter, a fault of the model) is final at once.
+Any other reason (a limit, a filter, a fault of the model) is final at once. What remains: a
+server that stamps bare stops on every frame, without counts or ratings, cannot be told from
+one that has ended.
 
 **Thought signatures** belong to the turn that made them. When text of an earlier attempt was
 delivered, those on a later attempt's text are left out, since they seal thinking about a text
@@ -217,21 +220,16 @@ class _Reader:
         if said is None:
             said = self._said[index] = _Said()
             events.append(Open("other", index))
-        said_before, serving = said.content, False
-        before = len(events)
+        serving = False
         for part in records(record(candidate.get("content")).get("parts")):
             serving = _part(part, index, said, events) or serving
-        empty = len(events) == before or all(
-            type(event) is Reasoning and event.sealed for event in events[before:]
-        )
         events.extend(Other(key, content=True) for key in _CITING if candidate.get(key))
         reason = string(candidate.get("finishReason"))
         if not reason or reason == "FINISH_REASON_UNSPECIFIED":
             return
         meaning = _MEANINGS.get(reason, "stop")
-        final = meaning != "stop" or (
-            not serving and not said.server_asks and (counted or (empty and said_before))
-        )
+        stamped = not counted and ("safetyRatings" in candidate or not said.content)
+        final = meaning != "stop" or not (serving or said.server_asks or stamped)
         if meaning == "stop" and said.calls:
             meaning = "tool-calls"
         events.append(Finish(reason, meaning, index, final=final))
@@ -306,6 +304,7 @@ class Gemini(Dialect):
     name = "gemini"
     wire = "sse"
     last_marker = None
+    goes_on_after_finish = True
     heartbeat = b"\r\n"  # the SDK takes a comment for data; an empty line it skips
     final_errors = frozenset({"already_exists", "out_of_range", "unimplemented"})
     variants = (

@@ -38,6 +38,7 @@ class OpenAIResponses(Dialect):
     last_marker = "response.completed"
     numbered = True
     explicit_blocks = True
+    repeats_text = True
     reissue_after_reasoning = False  # a reasoning item's id belongs to its own response
     variants = (
         Variant(name="azure", hosts=re.compile(r"\.azure\.com$")),
