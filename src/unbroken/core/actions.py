@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from unbroken.core.checks.liveness import StallNotice
@@ -59,7 +61,7 @@ class Deliver(msgspec.Struct, frozen=True):
     """
 
     data: bytes
-    events: list[Event]
+    events: Sequence[Event]
 
 
 class FinishStream(msgspec.Struct, frozen=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from unbroken.core.checks.completeness import BodyEnd, Completeness
 from unbroken.core.checks.grammar import Grammar
 from unbroken.core.checks.ordering import Ordering
+from unbroken.core.checks.repeats import Repeats
 from unbroken.core.dialects.base import (
     Dialect,
     MalformedPayloadError,
@@ -16,7 +15,7 @@ from unbroken.core.dialects.base import (
     Variant,
     error_from,
 )
-from unbroken.core.events import Event, Finish, Number, ProviderError, Text, UsageReport
+from unbroken.core.events import Block, End, Event, Finish, Number, ProviderError, Text, UsageReport
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 from unbroken.core.received import Usage, merge_usage
@@ -30,7 +29,7 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the first byte that tells: a byte order mark, white space."""
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, gc=False, frozen=True):
     """One frame and what it means."""
 
     frame: Frame
@@ -67,6 +66,8 @@ class Attempt:
         self.fatal: Fault | None = None
         self.error_step: Step | None = None
         self.usage = Usage()
+        self.texts: list[Text] | None = None
+        """The text events of the last read, if it held nothing else and needs no check."""
         self.completeness = Completeness(dialect, choices=choices)
         self._host = host
         self._choices = choices
@@ -78,11 +79,14 @@ class Attempt:
         self._reader: Reader = dialect.reader()
         self._grammar = Grammar(dialect)
         self._ordering: Ordering[Step] | None = Ordering() if dialect.numbered else None
+        self._repeats = Repeats() if dialect.repeats_text else None
         self._head = b""
         self._not_stream: list[bytes] | None = None
         self._sniffed = False
         self._rejected = False
         self._steady = False
+        self._block: Block = None
+        self._choice = 0
 
     def fork(self) -> Attempt:
         """Return an independent copy, to see how the body would end here."""
@@ -102,8 +106,10 @@ class Attempt:
         copy._decoder = self._decoder.fork()
         copy._reader = self._reader.fork()
         copy._grammar = self._grammar.fork()
+        copy._repeats = self._repeats.fork() if self._repeats is not None else None
         copy._ordering = self._ordering.fork() if self._ordering is not None else None
         copy._head, copy._sniffed, copy._steady = self._head, self._sniffed, self._steady
+        copy._block, copy._choice = self._block, self._choice
         copy._rejected = self._rejected
         copy._not_stream = None if self._not_stream is None else list(self._not_stream)
         return copy
@@ -141,32 +147,62 @@ class Attempt:
         if not self._sniffed and not self._sniff():
             self._collect(data)
             return []
+        before = len(self.faults)
+        steps = self._read(data)
+        if self._decoder.faults:
+            self._wire_faults(before)
+        return steps
+
+    def _wire_faults(self, before: int) -> None:
+        """Put the decoder's faults of one read among the others, in the order of the bytes."""
+        stop = self.fatal.at_byte if self.fatal is not None and self.stopped else None
+        for fault in self._decoder.take_faults():
+            at = fault.at_byte or 0
+            if stop is not None and at > stop:
+                continue  # behind the frame at which reading stopped
+            place = len(self.faults)
+            while place > before and (self.faults[place - 1].at_byte or 0) > at:
+                place -= 1
+            self.faults.insert(place, fault)
+            if fault.fatal and self.fatal is None:
+                self.fatal = fault
+
+    def _read(self, data: bytes) -> list[Step]:
         steps: list[Step] = []
         read = self._reader.read
+        texts: list[Text] | None = [] if self._steady else None
         for frame in self._decoder.blocks(data):
-            if frame.dispatched:
-                if self._steady:
-                    # The common case of a healthy stream, kept short: one more piece of text.
-                    try:
-                        events = read(frame)
-                    except MalformedPayloadError as error:
-                        self._malformed(frame, error)
-                        if self.stopped:
-                            return steps
-                        continue
-                    self.frames += 1
-                    if len(events) == 1 and type(events[0]) is Text:
-                        steps.append(Step(frame, events))
-                        continue
-                    self._step(Step(frame, events), steps)
+            if texts is not None and frame.dispatched:
+                # The common case of a healthy stream, kept short: one more piece of text,
+                # about which no check has anything to say.
+                try:
+                    events = read(frame)
+                except MalformedPayloadError as error:
+                    texts = None
+                    self._malformed(frame, error)
                 else:
-                    self._dispatch(frame, steps)
+                    self.frames += 1
+                    step = Step(frame, events)
+                    if len(events) == 1:
+                        event = events[0]
+                        if (
+                            type(event) is Text
+                            and event.block == self._block
+                            and event.choice == self._choice
+                        ):
+                            steps.append(step)
+                            texts.append(event)
+                            continue
+                    texts = None
+                    self._step(step, steps)
+            elif frame.dispatched:
+                self._dispatch(frame, steps)
             else:
+                texts = None
                 self._undispatched(frame, steps)
             if self.stopped:
-                return steps
-        for fault in self._decoder.take_faults():
-            self._fault(fault)
+                break
+        self.texts = texts
         return steps
 
     def _dispatch(self, frame: Frame, steps: list[Step]) -> None:
@@ -220,11 +256,13 @@ class Attempt:
 
     def _checked(self, step: Step, steps: list[Step]) -> None:
         """Run the checks over a step that is in turn."""
-        frame, events = step
+        frame = step.frame
         steady = False
-        for event in events:
+        for event in step.events:
             self.completeness.add(event)
             broken = self._grammar.add(event, frame=self.frames - 1, at_byte=frame.offset)
+            if self._repeats is not None and broken is None:
+                broken = self._repeats.add(event, frame=self.frames - 1, at_byte=frame.offset)
             if broken is not None:
                 self._fault(broken)
                 if self.stopped:
@@ -239,13 +277,18 @@ class Attempt:
                 self._finish(event, step)  # type: ignore[arg-type]
                 if self.stopped:
                     return
+            elif kind is End:
+                self._marker()
+                if self.stopped:
+                    return
             elif kind is UsageReport:
                 merge_usage(self.usage, event)  # type: ignore[arg-type]
             elif kind is Text:
-                # Steady until anything else comes: blocks open, no finish, choice 0 alone.
+                # Steady until anything else comes: this block is open, and nothing finished.
+                self._block, self._choice = event.block, event.choice  # type: ignore[union-attr]
                 steady = (
                     self._choices == 1
-                    and not self.dialect.explicit_blocks
+                    and not self.dialect.repeats_text
                     and not self.completeness.finishes
                     and not self.completeness.error_seen
                 )
@@ -283,6 +326,23 @@ class Attempt:
                 )
             )
 
+    def _marker(self) -> None:
+        """The last marker came: without a finish it must not be passed on.
+
+        An SDK stops reading at it (openai at ``[DONE]``) and takes what it has for the whole.
+        A lenient reader passes nothing on, and judges at the end of the body.
+        """
+        if self._lenient:
+            return
+        for fault in self._judge("eof", pending=0):
+            if fault.kind is FaultKind.MISSING_FINISH and fault.fatal:
+                self._fault(fault)
+
+    def _judge(self, end: BodyEnd, *, pending: int) -> list[Fault]:
+        return self.completeness.judge(
+            end, variant=self.variant, pending=pending, at_byte=self.bytes, frames=self.frames
+        )
+
     def close(self, end: BodyEnd) -> list[Step]:
         """The body ended; return the last steps, and add the faults in how it ended.
 
@@ -314,10 +374,9 @@ class Attempt:
             return steps
         whole = tail_read and self.completeness.finished
         unread = len(pending) if self._decoder.mid_event and not whole else 0
-        for fault in self.completeness.judge(
-            end, variant=self.variant, pending=unread, at_byte=self.bytes, frames=self.frames
-        ):
-            self._fault(fault)
+        if not any(fault.kind is FaultKind.MISSING_FINISH for fault in self.faults):
+            for fault in self._judge(end, pending=unread):
+                self._fault(fault)
         self._notes()
         return steps
 

@@ -33,7 +33,9 @@ class StreamingError(Exception):
         self.code = fault.kind.value
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (error_class(self.fault), self.outcome, self.fault))
+        bare = type(self) is StreamingError
+        kind = StreamingError if bare else error_class(self.fault)
+        return (_rebuild, (kind, self.outcome, self.fault))
 
 
 class IncompleteStreamError(StreamingError):
@@ -71,6 +73,8 @@ def message_for(outcome: Outcome, fault: Fault) -> str:
         whole = sum(1 for call in outcome.tool_calls if call.complete)
         got += f", {calls} tool calls ({whole} whole)"
     parts.append(f"do not treat the answer as complete; what was received ({got}) is in .outcome")
+    if outcome.provider_error is not None and outcome.provider_error.message:
+        parts.append("the provider's words are in .outcome.provider_error")
     ids = [record.request_id for record in outcome.attempts if record.request_id]
     if ids:
         parts.append(f"provider request ids: {', '.join(ids)}")

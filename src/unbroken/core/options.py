@@ -48,6 +48,7 @@ class Clocks:
                 raise ValueError(msg)
 
 
+_DEFAULT = Clocks()
 _INTERACTIVE = Clocks(notice_s=5.0, progress_text_s=20.0)
 
 
@@ -137,7 +138,7 @@ class Options:
         """The clocks in force."""
         if self.clocks is not None:
             return self.clocks
-        return _INTERACTIVE if self.profile == "interactive" else Clocks()
+        return _INTERACTIVE if self.profile == "interactive" else _DEFAULT
 
     def with_mode(self, mode: str) -> Options:
         """Return the same options in another mode.

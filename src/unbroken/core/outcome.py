@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from unbroken.core.events import ProviderError
 from unbroken.core.faults import Fault
 from unbroken.core.received import Received, Usage
 
@@ -70,6 +71,8 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
         status: HTTP status, or None if none came.
         request_id: The provider's id for the request, or ``""``.
         fault: What ended it, or None.
+        error: The provider's own error, if it sent one. Its message may quote the prompt:
+            show it, never log it.
         usage: What the provider said it used; `Usage.estimated` where it said nothing.
         bytes: Body bytes received.
         started_at: Clock of the driver, seconds.
@@ -81,6 +84,7 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     status: int | None = None
     request_id: str = ""
     fault: Fault | None = None
+    error: ProviderError | None = None
     usage: Usage = msgspec.field(default_factory=Usage)
     bytes: int = 0
     started_at: float = 0.0
@@ -103,6 +107,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         provenance: Who wrote what, in order.
         attempts: Every upstream request.
         skipped: Rungs that were not taken at the last failure, and why.
+        overflowed: More than ``max_replay_bytes`` was received: what came after is not in
+            `text`, `reasoning` and `tool_calls`, though it was delivered.
         frames: Frames dispatched, over all attempts.
         bytes: Body bytes received, over all attempts.
         first_content_s: Seconds from the request to the first content, or None.
@@ -124,6 +130,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     provenance: list[Provenance] = []
     attempts: list[AttemptRecord] = []
     skipped: list[Skipped] = []
+    overflowed: bool = False
     frames: int = 0
     bytes: int = 0
     first_content_s: float | None = None
@@ -144,9 +151,16 @@ class Outcome(msgspec.Struct, kw_only=True):
         """The first fatal fault, or None."""
         return next((fault for fault in self.faults if fault.fatal), None)
 
+    @property
+    def provider_error(self) -> ProviderError | None:
+        """The last error that the provider put into words, with its message, or None."""
+        errors = (attempt.error for attempt in reversed(self.attempts))
+        return next((error for error in errors if error is not None), None)
+
     def take(self, received: Received) -> None:
         """Copy what was received."""
         self.text = received.text
+        self.overflowed = received.overflowed
         self.texts = received.texts
         self.reasoning = received.reasoning
         self.refusal = received.refusal

@@ -24,6 +24,9 @@ from unbroken.core.frames import Frame
 
 __all__ = ["Call", "Received", "Usage", "join_pieces", "merge_usage"]
 
+_FOLD_AT = 4096
+"""Pieces after which a text is joined: many small strings cost more than the text."""
+
 
 class Usage(msgspec.Struct, kw_only=True):
     """Tokens of one attempt, as the provider reported them; None: it did not."""
@@ -70,7 +73,8 @@ class Received:
             ``reasoning``, ``refusal``, ``call``, ``other``.
         skeleton: Payloads of the frames that carried more than deltas (starts, opens,
             closes): what a splicer needs to go on. Bounded by `limit_bytes`.
-        overflowed: The limit was passed: the stream can no longer be continued.
+        overflowed: The limit was passed: the stream can no longer be continued, and what came
+            after is counted, not kept.
     """
 
     def __init__(self, *, limit_bytes: int = 4 * 1024 * 1024) -> None:
@@ -155,19 +159,24 @@ class Received:
             if not self.overflowed:
                 self.skeleton.append(frame.payload)
 
-    def _text(self, event: Text) -> None:
-        text = event.text
-        if not text:
-            return
-        pieces = self._texts.get(event.choice)
-        if pieces is None:
-            self._texts[event.choice] = [text]
-        else:
-            pieces.append(text)
-        self.characters += len(text)
-        if not self.sequence or self.sequence[-1] != "text":
+    def add_texts(self, texts: list[Text]) -> None:
+        """Take in a run of text deltas of one choice, the common case of a healthy stream."""
+        new = [event.text for event in texts]
+        size = sum(map(len, new))
+        self.characters += size
+        self._grow(size)
+        if self.sequence[-1:] != ["text"]:
             self.sequence.append("text")
-        self._grow(len(text))
+        if self.overflowed:
+            return
+        pieces = self._texts.setdefault(texts[0].choice, [])
+        pieces += new
+        if len(pieces) > _FOLD_AT:
+            pieces[:] = ["".join(pieces)]
+
+    def _text(self, event: Text) -> None:
+        if event.text:
+            self.add_texts([event])
 
     def _grow(self, size: int) -> None:
         self._size += size
@@ -184,17 +193,19 @@ class Received:
         match event:
             case Reasoning(text=text):
                 if text:
-                    self._reasoning.append(text)
                     self._mark("reasoning")
                     self._grow(len(text))
+                    if not self.overflowed:
+                        self._reasoning.append(text)
             case ToolCall():
                 self._call(event)
                 return event.kind != "server" and not event.name and not event.id
             case Refusal(text=text):
                 if text:
-                    self._refusal.append(text)
                     self._mark("refusal")
                     self._grow(len(text))
+                    if not self.overflowed:
+                        self._refusal.append(text)
             case Number(value=value):
                 self.last_number = value
             case Start(id=id_, model=model):
@@ -247,8 +258,9 @@ class Received:
         call.id = call.id or (event.id or "")
         call.name = call.name or (event.name or "")
         if event.arguments:
-            call.pieces.append(event.arguments)
             self._grow(len(event.arguments))
+            if not self.overflowed:
+                call.pieces.append(event.arguments)
         call.complete = call.complete or event.whole
 
 

@@ -21,6 +21,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 
+import msgspec
+
 from unbroken.core.actions import (
     Action,
     Connect,
@@ -37,9 +39,11 @@ from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.checks.liveness import Liveness, StallNotice
 from unbroken.core.checks.tools import judge_calls
 from unbroken.core.dialects.base import Dialect
+from unbroken.core.events import Event, ProviderError
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
+from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Received
 from unbroken.core.recovery.backoff import backoff_s, may_retry, retry_after_s
 from unbroken.core.recovery.delivery import Delivery, is_content
@@ -121,6 +125,7 @@ class Stream:
         self._recovered_s = 0.0
         self._ended_at: float | None = None
         self._undelivered: deque[bytes] = deque()
+        self._segments: list[tuple[int, Plan | None, int]] = []
         self._owned = not sent
         if not sent:
             self._actions.append(Connect(request, 1))
@@ -152,6 +157,11 @@ class Stream:
     def spliced(self) -> bool:
         """Whether a continuation was written onto the wire."""
         return self._splice is not None and self._splice.proven
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the machine waits for a response head."""
+        return self._state is _State.CONNECTING
 
     @property
     def attempt_number(self) -> int:
@@ -189,8 +199,28 @@ class Stream:
             times.append(self._ended_at + _LINGER_S)
         return min((time for time in times if time is not None), default=None)
 
+    def account(self, now: float) -> Outcome:
+        """Return the outcome, or while the stream runs a copy of what is known so far.
+
+        Its status is ``unconfirmed`` then: no end was proven.
+        """
+        if self._state is _State.OVER:
+            return self.outcome
+        outcome = msgspec.structs.replace(
+            self.outcome,
+            status="unconfirmed",
+            faults=list(self._faults),
+            attempts=list(self._records),
+            provenance=self._provenance(),
+            duration_s=now - self._started_at,
+        )
+        outcome.take(self.received)
+        return outcome
+
     def _overall_deadline(self) -> float | None:
         total = self.options.timing.total_s
+        if self.options.mode == "observe" and not self._owned:
+            total = None  # to end it would be more than to observe
         deadlines = [] if total is None else [self._started_at + total]
         if self._recovering_since is not None:
             left = self.options.max_recovery_s - self._recovered_s
@@ -199,13 +229,16 @@ class Stream:
 
     # Inputs -------------------------------------------------------------------------------
 
-    def connected(self, status: int, headers: Mapping[str, str], now: float) -> None:
+    def connected(
+        self, status: int, headers: Mapping[str, str], now: float, problem: bytes = b""
+    ) -> None:
         """The response head of the current attempt came.
 
         Args:
             status: HTTP status.
             headers: With lower-case names.
             now: The driver's clock.
+            problem: The body, or its beginning, where the status is not 2xx.
         """
         if self._state is not _State.CONNECTING:
             return
@@ -213,10 +246,12 @@ class Stream:
         record.status = status
         record.request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), "")
         if not 200 <= status < 300:
-            self._http_error(status, headers, now)
+            self._http_error(status, headers, problem, now)
             return
         self._state = _State.READING
         self._ended_at = None
+        if self._plan is not None:
+            self._tries[self._plan.rung] = self._tries.get(self._plan.rung, 0) + 1
         choices = 1 if self._facts is None else self._facts.choices
         self._attempt = Attempt(
             self.dialect,
@@ -229,19 +264,27 @@ class Stream:
         if self.attempt_number > 1:
             self._liveness = Liveness(self.options.timing, now=now)
 
-    def _http_error(self, status: int, headers: Mapping[str, str], now: float) -> None:
+    def _http_error(
+        self, status: int, headers: Mapping[str, str], problem: bytes, now: float
+    ) -> None:
         if self.attempt_number > 1 and self._plan is not None and status in (400, 422):
             # Claude 4.6+ and others answer a prefill they do not take with 400.
             self._refused.add(self._plan.rung)
             retryable = True
         else:
             retryable = may_retry(status, headers)
+        error = error_in(problem, final=self.dialect.final_errors)
+        self._records[-1].error = error
+        detail = f"the provider answered {status}"
+        if error is not None:
+            named = short_words([error.type, error.code])
+            detail += f" ({named})" if named else ""
+            # Some statuses say too little: 429 is also what an empty account gets.
+            told = headers.get("x-should-retry", "").lower() == "true"
+            retryable = retryable and (told or error.retryable)
         wall = None if self._wall_offset is None else now + self._wall_offset
         self._asked_wait_s = retry_after_s(headers, wall_time=wall)
-        self._fail(
-            Fault.of(FaultKind.HTTP_ERROR, f"the provider answered {status}", retryable=retryable),
-            now,
-        )
+        self._fail(Fault.of(FaultKind.HTTP_ERROR, detail, retryable=retryable), now)
 
     def resume(self, now: float) -> None:
         """Reading goes on; the time that the consumer took does not count."""
@@ -256,9 +299,11 @@ class Stream:
             self._observe(data, attempt, now)
             return
         self._liveness.receive(now)
+        steps = attempt.receive(data)
+        if attempt.texts and self._passes_texts(data, attempt, steps, now):
+            return
         if self._plan is None:
             self._undelivered.append(data)
-        steps = attempt.receive(data)
         if steps:
             self._take(steps, now)
         if attempt.fatal is not None and self._state is _State.READING:
@@ -268,6 +313,7 @@ class Stream:
 
     def _observe(self, data: bytes, attempt: Attempt, now: float) -> None:
         self._liveness.receive(now)
+        self._note_segment()
         events = []
         for step in attempt.receive(data):
             self.received.add(None, step.events)
@@ -353,7 +399,10 @@ class Stream:
         if self._state is _State.OVER:
             return
         attempt = self._attempt
-        if attempt is not None and not attempt.completeness.finished:
+        if attempt is not None and attempt.completeness.marked:
+            # Nothing follows the last marker, so the consumer did not leave before an end.
+            attempt.close("closed")
+        elif attempt is not None and not attempt.completeness.finished:
             self._add_fault(
                 Fault.of(
                     FaultKind.CANCELLED,
@@ -371,12 +420,38 @@ class Stream:
 
     # Delivery -----------------------------------------------------------------------------
 
+    def _passes_texts(self, data: bytes, attempt: Attempt, steps: list[Step], now: float) -> bool:
+        """Deliver a read of nothing but whole frames of text as it is, if nothing waits.
+
+        The common case of a healthy stream; `_take` does the same the long way.
+        """
+        texts, last = attempt.texts, steps[-1].frame
+        if (
+            not texts
+            or self._splice is not None
+            or self._undelivered
+            or self._recovering_since is not None
+            or not self._delivery.idle
+            or last.offset + len(last.raw) != attempt.bytes
+            or steps[0].frame.offset != attempt.bytes - len(data)
+            or "\ud800" <= texts[-1].text[-1:] <= "\udbff"
+        ):
+            return False
+        self._liveness.text(now)
+        self._note_segment()
+        self.received.add_texts(texts)
+        if self.outcome.first_content_s is None:
+            self._note_content(now)
+        self._actions.append(Deliver(data, texts))
+        return True
+
     def _take(self, steps: list[Step], now: float) -> None:
         """Let steps pass as far as they may."""
         liveness, delivery, splice = self._liveness, self._delivery, self._splice
         attempt = self._attempt
         ready: list[Piece] = []
-        for frame, events in steps:
+        for step in steps:
+            frame, events = step.frame, step.events
             for event in events:
                 liveness.event(event, now)
             if (
@@ -397,19 +472,19 @@ class Stream:
         if splice is not None and splice.diverged is not None:
             why = f"the attempt was given up: {splice.diverged}"
             fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why)
-            self._attempt_failed(fault, now)
+            if self._plan is not None and self._plan.rung == "replay":
+                self._refused.add("replay")
+            self._attempt_failed(fault, now, polite=False)
 
     def _deliver(self, pieces: list[Piece], now: float) -> None:
         if not pieces:
             return
         received = self.received
-        before = received.characters
-        events = []
+        self._note_segment()
+        events: list[Event] = []
         for piece in pieces:
             received.add(piece.frame, piece.events)
             events += piece.events
-        if received.characters > before:
-            self._extend_provenance(before, received.characters)
         data = pieces[0].raw if len(pieces) == 1 else b"".join([piece.raw for piece in pieces])
         self._forget_delivered(len(data))
         if self._recovering_since is not None and any(is_content(event) for event in events):
@@ -440,12 +515,17 @@ class Stream:
         if self.outcome.first_content_s is None and self.received.has_content:
             self.outcome.first_content_s = now - self._started_at
 
-    def _extend_provenance(self, start: int, end: int) -> None:
-        plan, number = self._plan, self.attempt_number
-        entries = self.outcome.provenance
-        if entries and entries[-1].attempt == number:
-            start = entries.pop().start
-        entries.append(
+    def _note_segment(self) -> None:
+        """What is delivered from here on was written by the attempt that runs."""
+        number = self.attempt_number
+        if not self._segments or self._segments[-1][0] != number:
+            self._segments.append((number, self._plan, self.received.characters))
+
+    def _provenance(self) -> list[Provenance]:
+        if not self._segments:
+            return []
+        ends = [start for _, _, start in self._segments[1:]] + [self.received.characters]
+        return [
             Provenance(
                 attempt=number,
                 start=start,
@@ -454,7 +534,9 @@ class Stream:
                 guarantee="byte-exact" if plan is None else plan.guarantee,
                 anchor=0 if plan is None else plan.anchor,
             )
-        )
+            for (number, plan, start), end in zip(self._segments, ends, strict=True)
+            if end > start
+        ]
 
     # Ends ---------------------------------------------------------------------------------
 
@@ -466,6 +548,7 @@ class Stream:
         if self.options.mode == "observe":
             for step in steps:
                 self.received.add(None, step.events)
+                self._actions.append(Deliver(b"", step.events))  # the bytes are out already
         if attempt.fatal is None:
             if steps and self.options.mode != "observe":
                 self._take(steps, now)
@@ -492,21 +575,24 @@ class Stream:
         self._actions.append(Disconnect(self.attempt_number))
         self._finish(None, now)
 
-    def _attempt_failed(self, fault: Fault, now: float) -> None:
-        """A fault ended the running attempt: recover, or fail."""
+    def _attempt_failed(self, fault: Fault, now: float, *, polite: bool = True) -> None:
+        """A fault ended the running attempt: recover, or fail.
+
+        Polite is to wait before the next one; no need where the server did nothing wrong.
+        """
         assert self._attempt is not None
         self._faults += [self._numbered(known) for known in self._attempt.faults]
         if fault not in self._attempt.faults:
             self._add_fault(fault)
         self._attempt.faults.clear()
-        self._fail(fault, now, listed=True)
+        self._fail(fault, now, listed=True, polite=polite)
 
-    def _fail(self, fault: Fault, now: float, *, listed: bool = False) -> None:
+    def _fail(self, fault: Fault, now: float, *, listed: bool = False, polite: bool = True) -> None:
         if not listed:
             self._add_fault(fault)
         self._close_record(fault, now)
         self._actions.append(Disconnect(self.attempt_number))
-        self._failures += 1
+        self._failures += polite
         if self.options.mode != "heal":
             self._observe_ladder(fault)
             self._give_up(fault, now)
@@ -516,7 +602,12 @@ class Stream:
         if plan is None:
             self._give_up(fault, now)
             return
-        wait = backoff_s(self._failures, jitter=self._jitter()) if self._failures > 1 else 0.0
+        # A stream that broke off is taken up at once; a server that refused gets a pause.
+        wait = (
+            backoff_s(self._failures, jitter=self._jitter())
+            if polite and (self._failures > 1 or fault.kind in _BEFORE_BODY)
+            else 0.0
+        )
         if self._asked_wait_s is not None:
             wait = max(wait, self._asked_wait_s)
             self._asked_wait_s = None
@@ -563,7 +654,6 @@ class Stream:
     ) -> None:
         assert self._facts is not None
         self._plan = plan
-        self._tries[plan.rung] = self._tries.get(plan.rung, 0) + 1
         self._added_bytes += len(plan.request.body)
         self._attempt = None
         self._undelivered.clear()
@@ -632,6 +722,7 @@ class Stream:
         finishes = attempt.completeness.finishes if attempt is not None else {}
         outcome.faults = self._faults
         outcome.take(self.received)
+        outcome.provenance = self._provenance()
         if fault is None:
             # The faults of attempts that were recovered from do not fail the stream.
             last = [f for f in self._faults if f.attempt in (0, self.attempt_number)]
@@ -649,7 +740,12 @@ class Stream:
             outcome.bytes = sum(record.bytes for record in self._records)
         outcome.duration_s = now - self._started_at
         self._state = _State.OVER
-        raised = fault if self.options.mode != "observe" else None
+        raised = fault
+        if self.options.mode == "observe" and not (
+            # Without an SDK there is nobody else to say what any reader would have noticed.
+            self._owned and fault is not None and fault.kind in _SEEN_BY_ANYONE
+        ):
+            raised = None
         self._actions.append(FinishStream(outcome, raised))
 
     # Accounts -----------------------------------------------------------------------------
@@ -660,6 +756,8 @@ class Stream:
         if self._attempt is not None:
             record.bytes = self._attempt.bytes
             record.usage = self._attempt.usage
+            if (step := self._attempt.error_step) is not None:
+                record.error = next((e for e in step.events if type(e) is ProviderError), None)
             if fault is not None:
                 self.outcome.frames += self._attempt.frames
 
@@ -693,6 +791,8 @@ def _with_attempt(fault: Fault, number: int) -> Fault:
 
 
 _RECEIVE = Receive()
+_BEFORE_BODY = (FaultKind.HTTP_ERROR, FaultKind.CONNECT_FAILED)
+_SEEN_BY_ANYONE = (*_BEFORE_BODY, FaultKind.CONNECTION_RESET, FaultKind.STALLED)
 _REQUEST_IDS = (
     "x-request-id",
     "request-id",

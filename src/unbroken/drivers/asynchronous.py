@@ -3,7 +3,8 @@
 No reader task, no task group, and no cancel scope that stays open while the consumer has
 control: with them a plain ``break`` would cancel the consumer's own task. On asyncio one
 lazily re-armed timer per stream shuts the socket down, and the waiting read wakes; elsewhere,
-and where the socket is out of reach, a scope around each single read.
+and where the socket is out of reach, a scope around each single read. `abort` may come from
+any task or thread.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from unbroken.core.actions import (
@@ -21,7 +23,7 @@ from unbroken.core.actions import (
     Receive,
     Wait,
 )
-from unbroken.drivers.base import Driver, no_events
+from unbroken.drivers.base import PROBLEM_BYTES, PROBLEM_S, Driver, no_events
 from unbroken.drivers.upstream import AsyncBody, AsyncUpstream
 
 __all__ = ["AsyncDriver"]
@@ -42,7 +44,9 @@ class AsyncDriver(Driver):
         self._upstream = upstream
         self._body: AsyncBody | None = None
         self._waiting = False
+        self._scope: Any = None  # around what waits now, where a scope can end it
         self._loop = _asyncio_loop()
+        self._call_soon = _caller(self._loop)
         self._timer: asyncio.TimerHandle | None = None
         if body is not None:
             self._opened(body)
@@ -61,6 +65,8 @@ class AsyncDriver(Driver):
             return await self._pass_on()
         stream = self.stream
         while True:
+            if self._aborted:
+                stream.cancel(self.clock())
             action = stream.next_action()
             kind = type(action)
             if kind is Receive:
@@ -89,29 +95,63 @@ class AsyncDriver(Driver):
     async def _sleep(self, seconds: float) -> None:
         if seconds <= 0:
             return
-        if self._loop is not None:
-            await asyncio.sleep(seconds)
-        else:
-            import anyio
+        import anyio
 
+        with self._breakable():
             await anyio.sleep(seconds)
+
+    @contextlib.contextmanager
+    def _breakable(self) -> Iterator[None]:
+        """Let `abort` end what waits inside. Never open while the consumer has control."""
+        import anyio
+
+        with anyio.CancelScope() as scope:
+            self._scope = scope
+            if self._aborted:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._scope = None
 
     async def _connect(self, action: Connect) -> None:
         self._tell()
         connect_s, head_s = self._head_limits()
+        body: AsyncBody | None = None
+        problem = b""
         try:
-            body = await self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
+            with self._breakable():
+                body = await self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
+                self._body = body
+                if not 200 <= body.status < 300:
+                    problem = await self._problem(body)
         except Exception as error:  # noqa: BLE001 - whatever the library raises is a fault
-            fault = self._explain(error, connecting=True)
-            self.stream.failed(fault, self.clock())
+            self._unanswered(error)
         else:
-            self._opened(body)
+            if body is not None:
+                self._opened(body, problem)
 
-    def _opened(self, body: AsyncBody) -> None:
+    def _opened(self, body: AsyncBody, problem: bytes = b"") -> None:
         self._body = body
         if self._loop is None or not body.can_abort:
             self.record.limits = "scope"
-        self.stream.connected(body.status, body.headers, self.clock())
+        self.stream.connected(body.status, body.headers, self.clock(), problem)
+
+    async def _problem(self, body: AsyncBody) -> bytes:
+        """Return what a response that is no stream says, as far as it comes soon."""
+        import anyio
+
+        said = b""
+        try:
+            with anyio.move_on_after(PROBLEM_S):
+                while len(said) < PROBLEM_BYTES:
+                    data = await body.read()
+                    if data is None:
+                        break
+                    said += data
+        except Exception:  # noqa: BLE001 - the status is known; the rest is a courtesy
+            pass
+        return said[:PROBLEM_BYTES]
 
     async def _read(self) -> Deliver | None:
         """Wait for bytes; return something only when stepping aside."""
@@ -133,8 +173,9 @@ class AsyncDriver(Driver):
             error = raised
         finally:
             self._waiting = False
-        if not stream.reading:  # a deadline ended the attempt: what the read says is void
-            self._read_error = error
+        if self._aborted or not stream.reading:
+            # It was aborted, or a deadline ended the attempt: what the read says is void.
+            self._read_error = None if self._aborted else error
             self._tell()
             return None
         now = self.clock()
@@ -161,16 +202,21 @@ class AsyncDriver(Driver):
         due = self.stream.next_deadline()
         wait = None if due is None else max(0.0, due - self.clock())
         with anyio.move_on_after(wait) as scope:
-            return await body.read(), False
+            self._scope = scope
+            try:
+                if not self._aborted:
+                    return await body.read(), False
+            finally:
+                self._scope = None
         return None, scope.cancelled_caught
 
     def _arm(self) -> None:
         """Have the timer fire at the stream's next time, or before it and look again."""
-        due = self.stream.next_timer()
-        if due is None or self._loop is None:
-            return
-        if self._timer is None:
-            self._timer = self._loop.call_later(max(0.0, due - self.clock()), self._on_time)
+        if self._timer is None and self._loop is not None:
+            now = self.clock()
+            due = self._next_look(now)
+            if due is not None:
+                self._timer = self._loop.call_later(max(0.0, due - now), self._on_time)
 
     def _on_time(self) -> None:
         self._timer = None
@@ -189,6 +235,25 @@ class AsyncDriver(Driver):
             self._timer.cancel()
             self._timer = None
 
+    def abort(self) -> None:
+        """End the stream from outside: from any task, or from any thread.
+
+        A read that waits ends at once; who iterates gets an exception that says so, unless
+        the answer was whole already.
+        """
+        self._aborted = True
+        try:
+            self._call_soon(self._abort_wait)
+        except RuntimeError:  # the loop is closed: nothing waits in it
+            pass
+
+    def _abort_wait(self) -> None:
+        """End what waits now; in the event loop."""
+        if self._scope is not None:
+            self._scope.cancel()
+        elif self._waiting and self._body is not None:
+            self._body.abort()
+
     async def _pass_on(self) -> Deliver:
         assert self._body is not None
         data = await self._body.read()
@@ -204,6 +269,9 @@ class AsyncDriver(Driver):
 
     async def aclose(self) -> None:
         """Leave: release the connection, and settle the outcome."""
+        if self._waiting or self._scope is not None:
+            self.abort()  # another task reads: it lets go of the connection, at once
+            return
         self._disarm()
         if not self._bypassed:
             self.stream.cancel(self.clock())
@@ -217,6 +285,15 @@ class AsyncDriver(Driver):
         if self._body is not None:
             self._disarm()
             self._body.abort()
+
+
+def _caller(loop: asyncio.AbstractEventLoop | None) -> Callable[[Callable[[], None]], object]:
+    """Return what calls a function soon in the event loop, from any thread."""
+    if loop is not None:
+        return loop.call_soon_threadsafe
+    import trio
+
+    return trio.lowlevel.current_trio_token().run_sync_soon
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:

@@ -10,7 +10,7 @@ from random import Random
 from unbroken.core.actions import FinishStream
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.events import Event
-from unbroken.core.faults import Fault
+from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.request import Request
@@ -19,9 +19,15 @@ from unbroken.drivers.upstream import Wording
 from unbroken.governor import shared_budget
 from unbroken.telemetry import Observer
 
-__all__ = ["Driver", "Record"]
+__all__ = ["PROBLEM_BYTES", "PROBLEM_S", "Driver", "Record", "no_events"]
+
+PROBLEM_BYTES = 64 * 1024
+"""How much is read of the body of a response that is not 2xx."""
+PROBLEM_S = 5.0
+"""How long that may take, in seconds."""
 
 _random = Random()
+_LOOK_S = 1.0
 
 
 class Record:
@@ -96,6 +102,8 @@ class Driver:
         self._read_error: Exception | None = None
         self._bypassed = False
         self._finished = False
+        self._aborted = False
+        self._sent_by_sdk = sent
 
     @property
     def outcome(self) -> Outcome:
@@ -105,6 +113,15 @@ class Driver:
     def _tell(self) -> None:
         for notice in self.stream.take_notices():
             self._observer.notice(notice)
+
+    def _next_look(self, now: float) -> float | None:
+        """Return when to look at the time again while a read waits.
+
+        Never long ahead: so an alarm that is set needs no change when a read moves the
+        stream's times, and nothing is late by more than `_LOOK_S`.
+        """
+        due = self.stream.next_timer()
+        return None if due is None else min(due, now + _LOOK_S)
 
     def _head_limits(self) -> tuple[float | None, float | None]:
         """Return the seconds for connecting and for the response head of an own request."""
@@ -125,20 +142,38 @@ class Driver:
             self._finished = True
             self._observer.outcome(action.outcome)
         if action.fault is not None:
-            error = self._wording.exception(action.outcome, action.fault, self.stream.request)
-            error.__cause__ = self._read_error
-            return error
-        if self.stream.options.mode == "observe":
+            return self._exception(action.outcome, action.fault)
+        if self._aborted and action.outcome.status == "cancelled":
+            # Somebody else ended it: who reads must not take what came for the answer.
+            cancelled = next(
+                fault for fault in action.outcome.faults if fault.kind is FaultKind.CANCELLED
+            )
+            return self._exception(action.outcome, cancelled)
+        if self.stream.options.mode == "observe" and self._sent_by_sdk:
             return self._read_error  # as without us
         return None
+
+    def _exception(self, outcome: Outcome, fault: Fault) -> Exception:
+        error = self._wording.exception(outcome, fault, self.stream.request)
+        error.__cause__ = self._read_error
+        return error
+
+    def _unanswered(self, error: Exception) -> None:
+        """Sending failed. A deadline that has passed says more than the library's timeout."""
+        fault = self._explain(error, connecting=True)
+        now = self.clock()
+        self.stream.handle_timer(now)
+        if self.stream.connecting:
+            self.stream.failed(fault, now)
 
     def _step_aside(self, bug: Exception) -> bytes:
         """Unbroken failed: pass everything through from here, where that is still possible.
 
         Raises:
-            Exception: The bug itself, once frames of ours are on the wire.
+            Exception: The bug itself, once frames of ours are on the wire, or where nobody
+                takes bytes.
         """
-        if self.stream.attempt_number > 1:
+        if self.stream.attempt_number > 1 or not self._sent_by_sdk:
             raise bug
         self._observer.internal_error(bug)
         self._bypassed = True

@@ -14,7 +14,7 @@ from unbroken.core.actions import (
     Receive,
     Wait,
 )
-from unbroken.drivers.base import Driver, no_events
+from unbroken.drivers.base import PROBLEM_BYTES, PROBLEM_S, Driver, no_events
 from unbroken.drivers.timer import Alarm, shared_timer
 from unbroken.drivers.upstream import Body, Upstream
 
@@ -26,7 +26,7 @@ class SyncDriver(Driver):
 
     The timer thread touches the machine only while this one is blocked in a read, and under
     the lock; a deadline that fires ends the attempt for good, since after a broken read the
-    HTTP library would show a clean end.
+    HTTP library would show a clean end. `abort` may come from any thread, `close` too.
 
     Args:
         upstream: Sends requests.
@@ -39,6 +39,8 @@ class SyncDriver(Driver):
         self._body: Body | None = None
         self._lock = threading.Lock()
         self._blocked = False
+        self._reader: int | None = None
+        self._connecting = False
         self._closed = threading.Event()
         self._alarm = Alarm(self._on_time)
         if body is not None:
@@ -58,6 +60,8 @@ class SyncDriver(Driver):
             return self._pass_on()
         stream = self.stream
         while True:
+            if self._aborted:
+                stream.cancel(self.clock())
             action = stream.next_action()
             kind = type(action)
             if kind is Receive:
@@ -85,13 +89,18 @@ class SyncDriver(Driver):
     def _connect(self, action: Connect) -> None:
         self._tell()
         connect_s, head_s = self._head_limits()
+        self._reader = threading.get_ident()
+        self._connecting = True
         try:
+            if self._aborted:
+                return
             body = self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
         except Exception as error:  # noqa: BLE001 - whatever the library raises is a fault
-            fault = self._explain(error, connecting=True)
-            self.stream.failed(fault, self.clock())
+            self._unanswered(error)
         else:
             self._opened(body)
+        finally:
+            self._connecting = False
 
     def _opened(self, body: Body) -> None:
         self._body = body
@@ -101,7 +110,23 @@ class SyncDriver(Driver):
             due = self.stream.next_deadline()
             if due is not None:
                 body.limit_reads(max(0.001, due - self.clock()))
-        self.stream.connected(body.status, body.headers, self.clock())
+        problem = b"" if 200 <= body.status < 300 else self._problem(body)
+        self.stream.connected(body.status, body.headers, self.clock(), problem)
+
+    def _problem(self, body: Body) -> bytes:
+        """Return what a response that is no stream says, as far as it comes soon."""
+        body.limit_reads(PROBLEM_S)
+        until = self.clock() + PROBLEM_S
+        said = b""
+        try:
+            while len(said) < PROBLEM_BYTES and self.clock() < until and not self._aborted:
+                data = body.read()
+                if data is None:
+                    break
+                said += data
+        except Exception:  # noqa: BLE001 - the status is known; the rest is a courtesy
+            pass
+        return said[:PROBLEM_BYTES]
 
     def _read(self) -> Deliver | None:
         """Block for bytes; return something only when stepping aside."""
@@ -109,22 +134,24 @@ class SyncDriver(Driver):
         assert body is not None
         now = self.clock()
         stream.resume(now)
-        shared_timer().arm(self._alarm, stream.next_timer())
+        if self._alarm.planned is None:
+            shared_timer().arm(self._alarm, self._next_look(now))
+        self._reader = threading.get_ident()
         self._blocked = True
         data: bytes | None = None
         error: Exception | None = None
         try:
-            data = body.read()
+            if not self._aborted:  # looked at after `_blocked`, which `abort` looks at after it
+                data = body.read()
         except Exception as raised:  # noqa: BLE001 - whatever the library raises is a fault
             error = raised
         finally:
             # The lock waits for a callback that is under way; what it decided stands.
             with self._lock:
                 self._blocked = False
-                self._alarm.at = None
-                woken = not self._still_reading()
+                woken = self._aborted or not self._still_reading()
         if woken:
-            self._read_error = error
+            self._read_error = None if self._aborted else error
             self._tell()
             return None
         now = self.clock()
@@ -153,13 +180,27 @@ class SyncDriver(Driver):
             if not self._blocked or not self._still_reading():
                 return None
             self.stream.handle_timer(self.clock())
-            self._tell()
-            if self._still_reading():
-                return self.stream.next_timer()
-            body = self._body
-        if body is not None:
-            body.abort()
-        return None
+            notices = self.stream.take_notices()
+            if self._body is not None and not self._still_reading():
+                self._body.abort()
+        for notice in notices:  # outside the lock: an observer may abort the stream
+            self._observer.notice(notice)
+        with self._lock:
+            return self._next_look(self.clock()) if self._still_reading() else None
+
+    def abort(self) -> None:
+        """End the stream from outside, on any thread.
+
+        A read that is blocked wakes up at once; who iterates gets an exception that says so,
+        unless the answer was whole already.
+        """
+        self._aborted = True
+        self._closed.set()
+        with self._lock:
+            if (self._blocked or self._connecting) and self._body is not None:
+                self._body.abort()
+        if self._connecting:
+            self._upstream.abort()
 
     def _pass_on(self) -> Deliver:
         assert self._body is not None
@@ -176,6 +217,9 @@ class SyncDriver(Driver):
 
     def close(self) -> None:
         """Leave: release the connection, and settle the outcome."""
+        if (self._blocked or self._connecting) and self._reader != threading.get_ident():
+            self.abort()  # the thread that reads lets go of the connection, at once
+            return
         self._closed.set()
         if self._bypassed:
             self._disconnect()

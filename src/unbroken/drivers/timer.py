@@ -2,8 +2,7 @@
 
 A read that blocks cannot look at a clock, and a read timeout of the HTTP library is fixed
 before the first read. So one lazily started thread calls back at each stream's next time.
-Arming costs nothing while an earlier wake-up is already planned: at that wake-up the thread
-looks again.
+An alarm that is set costs a read nothing: when it rings, the stream says when to look again.
 """
 
 from __future__ import annotations
@@ -20,18 +19,20 @@ __all__ = ["Alarm", "shared_timer"]
 
 
 class Alarm:
-    """One stream's wake-up. `at` may be moved at any time; `callback` runs on the thread.
+    """One stream's wake-up. The callback runs on the thread.
+
+    Attributes:
+        planned: When it will run, or None while it is not set.
 
     Args:
-        callback: A bound method, called when `at` has come; it returns the next time, or None.
+        callback: A bound method, called at the time that was set; it returns the next, or None.
     """
 
-    __slots__ = ("_callback", "at", "planned")
+    __slots__ = ("_callback", "planned")
 
     def __init__(self, callback: Callable[[], float | None]) -> None:
         # Weakly held: the plan must not keep an abandoned stream and its connection alive.
         self._callback = weakref.WeakMethod(callback)
-        self.at: float | None = None
         self.planned: float | None = None
 
     def ring(self) -> float | None:
@@ -50,8 +51,10 @@ class Timer:
         self._thread: threading.Thread | None = None
 
     def arm(self, alarm: Alarm, at: float | None) -> None:
-        """Have the alarm's callback run at a time (monotonic, seconds); None: not at all."""
-        alarm.at = at
+        """Have the alarm ring at a time (monotonic, seconds).
+
+        If it is set for sooner, that stands; None changes nothing.
+        """
         if at is None or (alarm.planned is not None and alarm.planned <= at):
             return
         with self._changed:
@@ -78,11 +81,7 @@ class Timer:
                 if alarm.planned != when:
                     continue  # an earlier wake-up took its place
                 alarm.planned = None
-            at = alarm.at
-            if at is not None and time.monotonic() >= at:
-                at = alarm.ring()
-            if at is not None:
-                self.arm(alarm, at)
+            self.arm(alarm, alarm.ring())
 
 
 _shared = Timer()

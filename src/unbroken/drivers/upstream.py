@@ -62,6 +62,9 @@ class Wording(Protocol):
     def explain(self, error: Exception, *, connecting: bool) -> Fault:
         """Return the fault that an exception of the library is."""
 
+    def abort(self) -> None:
+        """Wake a `send` that waits, from any thread, if there is a way."""
+
     def exception(self, outcome: Outcome, fault: Fault, request: Request) -> Exception:
         """Return what to raise mid-body: a class that users of library and SDK already catch."""
 

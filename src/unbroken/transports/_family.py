@@ -136,6 +136,9 @@ class Wording:
     def explain(self, error: Exception, *, connecting: bool) -> Fault:
         return explain(self._library, error, connecting=connecting)
 
+    def abort(self) -> None:
+        """There is no way: under a transport of the user's own, no socket is in reach yet."""
+
     def exception(self, outcome: Outcome, fault: Fault, request: Request) -> Exception:
         return exception_for(
             self._library,

@@ -62,9 +62,15 @@ class Completeness:
         )
 
     @property
+    def marked(self) -> bool:
+        """Whether the last marker was seen, of a dialect that has one."""
+        return self._marker is not None
+
+    @property
     def ended(self) -> bool:
         """Whether the finish and the last marker were both seen: nothing more can come."""
-        return self.finished and (self._marker is not None or self._dialect.last_marker is None)
+        settled = self.finished and all(finish.final for finish in self._finished.values())
+        return settled and (self._marker is not None or self._dialect.last_marker is None)
 
     def add(self, event: Event) -> None:
         """Take in one event."""

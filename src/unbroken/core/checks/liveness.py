@@ -105,6 +105,13 @@ class Liveness:
         if moved:
             self.progress(now)
 
+    def text(self, now: float) -> None:
+        """Text moved, and nothing else: the common case of `event`."""
+        self._phase = "text"
+        self._progress = now
+        if self._noticed:
+            self._noticed.clear()
+
     def progress(self, now: float) -> None:
         """Content moved."""
         self._progress = now

@@ -25,9 +25,11 @@ def retry_after_s(headers: Mapping[str, str], *, wall_time: float | None) -> flo
     """
     if (millis := headers.get("retry-after-ms")) is not None:
         try:
-            return _sane(float(millis) / 1000)
+            seconds = _sane(float(millis) / 1000)
         except ValueError:
-            pass
+            seconds = None
+        if seconds is not None:
+            return seconds
     if (value := headers.get("retry-after")) is None:
         return None
     try:
@@ -67,4 +69,4 @@ def backoff_s(tries: int, *, jitter: float) -> float:
         tries: Failures so far, from 1.
         jitter: A number from 0 to 1, drawn by the driver.
     """
-    return min(_FIRST_S * 2.0 ** (tries - 1), _MOST_S) * (1.0 - 0.25 * jitter)
+    return min(_FIRST_S * 2.0 ** min(tries - 1, 16), _MOST_S) * (1.0 - 0.25 * jitter)

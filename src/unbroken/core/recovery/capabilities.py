@@ -25,7 +25,6 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         model: Pattern searched in the model's name, or None for any.
         local: Whether the host must be an address of a private network or this machine.
         prefill: The begun turn of the assistant is continued.
-        strip: The begun turn must not end in white space.
         with_thinking: A begun turn is also taken when the request turns thinking on.
         deterministic: The same request gives the same answer.
         message: Fields to add to the begun turn.
@@ -39,7 +38,6 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     model: str | None = None
     local: bool | None = None
     prefill: bool = False
-    strip: bool = True
     with_thinking: bool = True
     deterministic: bool = False
     message: dict[str, Any] = {}

@@ -26,7 +26,8 @@ ANCHOR_LETTERS = 8
 """Letters that a prefill's anchor must hold (an ideograph counts two); a user turn's twice."""
 REPLAY_ALWAYS_BELOW = 64
 """Characters delivered under which the same request is worth sending again anyway."""
-_TRIES: dict[Rung, int] = {"retry": 4, "replay": 1, "prefill": 2, "user-turn": 2}
+_TRIES: dict[Rung, int] = {"prefill": 2, "user-turn": 2}
+"""How often an anchored rung is tried at one place; the others end by `max_attempts`."""
 
 _INSTRUCTION = (
     "Your answer above was cut off by a lost connection. Continue it from exactly where it"
@@ -69,8 +70,9 @@ class Situation:
         open_call_delivered: Part of a tool call is with the consumer.
         anything_arrived: Whether the failed attempt sent more than a status.
         fault: Why it failed.
-        tries: How often each rung was tried since something new was last delivered.
-        refused: Rungs that the provider refused outright in this stream.
+        tries: How often each rung got an answer since something new was last delivered.
+        refused: Rungs that the provider refused outright in this stream, and replay once its
+            text was another.
         attempts: Upstream requests so far.
         added_bytes: Body bytes of all requests after the first.
     """
@@ -141,8 +143,8 @@ def _closed_for(rung: Rung, now: Situation) -> str | None:
     if rung not in now.options.rungs:
         return "not in options.rungs"
     if rung in now.refused:
-        return "the provider refused it"
-    if now.tries.get(rung, 0) >= _TRIES[rung]:
+        return "the provider refused it, or it led elsewhere"
+    if rung in _TRIES and now.tries.get(rung, 0) >= _TRIES[rung]:
         return f"tried {now.tries[rung]} times at this place"
     return None
 
@@ -247,7 +249,9 @@ def _prefill(now: Situation) -> Plan | str:
     at = anchor_start(text, letters=ANCHOR_LETTERS)
     if at is None or not text[:at].strip():
         return f"only {len(text)} characters were delivered, too few for an anchor"
-    sent = text[:at].rstrip() if known.strip else text[:at]
+    # Models write a word with the space before it, and Claude refuses one at the end: the
+    # space was delivered, and the matcher does not ask for it again.
+    sent = text[:at].rstrip()
     extra: dict[str, Any] = {"body": known.body, "message": known.message}
     request = now.dialect.prefill(now.request, sent, extra)
     if request is None:
@@ -272,8 +276,7 @@ def _user_turn(now: Situation) -> Plan | str:
     if at is None:
         return f"only {len(text)} characters were delivered, too few for an anchor"
     anchor = text[at:]
-    history = text.rstrip() if now.capability.strip else text
-    request = now.dialect.user_turn(now.request, history, _INSTRUCTION.format(anchor=anchor))
+    request = now.dialect.user_turn(now.request, text.rstrip(), _INSTRUCTION.format(anchor=anchor))
     if request is None:
         return "the request has no place for a further turn"
     return Plan(
