@@ -39,8 +39,8 @@ class Repeats:
                 if seen != _grown((0, 0), text):
                     return Fault.of(
                         FaultKind.MISSING_EVENT,
-                        f"the provider repeats {_grown((0, 0), text)[0]} UTF-16 units of {kind} where the deltas"
-                        f" gave {seen[0]}, or others",
+                        f"the provider repeats {_grown((0, 0), text)[0]} UTF-16 units of {kind}"
+                        f" where the deltas gave {seen[0]}, or others",
                         frame=frame,
                         at_byte=at_byte,
                     )
