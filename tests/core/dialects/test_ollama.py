@@ -131,7 +131,7 @@ def test_how_it_ended(reason, expected):
 
 
 @pytest.mark.parametrize("more", [{}, {"done_reason": ""}, {"done_reason": None}])
-def test_an_end_without_a_reason_is_unconfirmed(more):
+def test_an_end_without_a_reason_is_not_proven(more):
     events = meaning(said("x"), said("", done=True, **more))
     assert events[3:] == [End("done")]
     assert not proven(DIALECT, events)
@@ -141,7 +141,7 @@ def test_an_end_without_a_reason_is_unconfirmed(more):
     variant = DIALECT.variant("127.0.0.1", json.dumps(said("x")).encode())
     (fault,) = account.judge("eof", variant=variant, pending=0, at_byte=9, frames=2)
     assert fault.kind == "missing-finish"
-    assert fault.severity == "warning"
+    assert fault.severity == "fatal"
 
 
 def test_text_of_the_last_line_counts():

@@ -38,6 +38,7 @@ from unbroken.core.dialects.base import (
     parse_payload,
 )
 from unbroken.core.events import (
+    Block,
     BlockKind,
     Close,
     End,
@@ -132,6 +133,18 @@ class _Reader:
         copy._server_calls = self._server_calls
         copy._legacy = self._legacy
         return copy
+
+    def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
+        found: list[str] = []
+        try:
+            for payload in payloads:
+                fast = _decode_fast(payload)
+                if not fast.delta.text or fast.index != block:
+                    return None
+                found.append(fast.delta.text)
+        except (ValueError, RecursionError):
+            return None
+        return found
 
     def read(self, frame: Frame) -> list[Event]:
         try:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import msgspec
 
-from unbroken.core.events import Event, ProviderError
+from unbroken.core.events import Block, Event, ProviderError
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
 from unbroken.core.request import Request
@@ -119,6 +119,14 @@ class Reader(Protocol):
 
         Raises:
             MalformedPayloadError: If the payload is not exactly one JSON value.
+        """
+        ...
+
+    def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
+        """Return the texts of payloads that are nothing but more text of one block.
+
+        None if any of them is, or may be, anything else; then nothing has changed, and
+        `read` decides. A short cut for healthy streams; a dialect need not have it.
         """
         ...
 

@@ -54,6 +54,7 @@ from unbroken.core.dialects.base import (
 )
 from unbroken.core.dialects.gemini_splice import GeminiSplicer
 from unbroken.core.events import (
+    Block,
     Event,
     Finish,
     Meaning,
@@ -162,6 +163,9 @@ class _Reader:
         copy._started = self._started
         copy._said = {index: msgspec.structs.replace(said) for index, said in self._said.items()}
         return copy
+
+    def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
+        return None
 
     def read(self, frame: Frame) -> list[Event]:
         if self._started:

@@ -6,8 +6,8 @@ come whole, each entry one call: their ``index`` is no key (a model may number a
 
 A last line without a reason. Ollama leaves an empty ``done_reason`` out of its JSON, and
 empty is how its runner says "the connection closed"; servers from before May 2024 gave none
-on good answers either. The two cannot be told apart, so the reader yields no `Finish` for it,
-and the variant makes that `missing-finish` as a warning: delivered, and called unconfirmed.
+on good answers either. The two cannot be told apart, and an answer that its runner dropped must
+not pass for whole: the reader yields no `Finish` for it, which is `missing-finish`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from unbroken.core.dialects.base import (
     Dialect,
     MalformedPayloadError,
     RequestFacts,
-    Variant,
     error_from,
     parse_payload,
 )
 from unbroken.core.events import (
+    Block,
     End,
     Event,
     Finish,
@@ -93,6 +93,9 @@ class _Reader:
         copy = _Reader()
         copy._started, copy._calls = self._started, self._calls
         return copy
+
+    def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
+        return None
 
     def read(self, frame: Frame) -> list[Event]:
         if self._started:
@@ -221,7 +224,6 @@ class Ollama(Dialect):
     content_types = ("application/x-ndjson",)
     last_marker = "done"
     heartbeat = b" "  # a blank line makes ollama's SDK raise; a space before an object does not
-    variants = (Variant(name="ollama", marks=(b'"done"',), missing_finish_legal=True),)
 
     def recognises_path(self, path: str) -> bool:
         return re.search(r"/api/(chat|generate)/?$", path) is not None

@@ -25,6 +25,7 @@ from unbroken.core.dialects.base import (
     parse_payload,
 )
 from unbroken.core.events import (
+    Block,
     End,
     Event,
     Finish,
@@ -104,6 +105,19 @@ class _Reader:
         copy._choices = set(self._choices)
         copy._calls = dict(self._calls)
         return copy
+
+    def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
+        found: list[str] = []
+        try:
+            for payload in payloads:
+                (only,) = _decode_fast(payload).choices
+                text = only.delta.content
+                if not text or only.index != choice:
+                    return None
+                found.append(text)
+        except (ValueError, RecursionError):
+            return None
+        return found
 
     def read(self, frame: Frame) -> list[Event]:
         if self._started:

@@ -9,6 +9,7 @@ import msgspec
 from unbroken.core.dialects._payload import bare_error, number, record, string
 from unbroken.core.dialects.base import MalformedPayloadError, error_from, parse_payload
 from unbroken.core.events import (
+    Block,
     BlockKind,
     Close,
     End,
@@ -109,6 +110,9 @@ class ResponsesReader:
         copy._spoken, copy._whole = set(self._spoken), set(self._whole)
         copy._parts = set(self._parts)
         return copy
+
+    def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
+        return None
 
     def read(self, frame: Frame) -> list[Event]:
         try:
