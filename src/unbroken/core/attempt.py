@@ -15,7 +15,17 @@ from unbroken.core.dialects.base import (
     Variant,
     error_from,
 )
-from unbroken.core.events import Block, End, Event, Finish, Number, ProviderError, Text, UsageReport
+from unbroken.core.events import (
+    Block,
+    End,
+    Event,
+    Finish,
+    Number,
+    ProviderError,
+    Text,
+    TextRun,
+    UsageReport,
+)
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 from unbroken.core.received import Usage, merge_usage
@@ -66,8 +76,6 @@ class Attempt:
         self.fatal: Fault | None = None
         self.error_step: Step | None = None
         self.usage = Usage()
-        self.texts: list[Text] | None = None
-        """The text events of the last read, if it held nothing else and needs no check."""
         self.completeness = Completeness(dialect, choices=choices)
         self._host = host
         self._choices = choices
@@ -167,42 +175,38 @@ class Attempt:
             if fault.fatal and self.fatal is None:
                 self.fatal = fault
 
+    def receive_texts(self, data: bytes) -> tuple[bytes, TextRun] | None:
+        """Take a read that is nothing but more text of the block that is being written.
+
+        The common case of a healthy stream: no frames are made, and no check would have
+        anything to say.
+
+        Returns:
+            The bytes of the frames that are whole now, and their texts; None, with nothing
+            changed, if the read must go to `receive`.
+        """
+        if not self._steady:
+            return None
+        run = self._decoder.run(data)
+        if run is None:
+            return None
+        texts = self._reader.texts(run.payloads, self._choice, self._block)
+        if texts is None:
+            return None
+        self._decoder.take(run)
+        self.bytes += len(data)
+        self.frames += len(texts)
+        return run.body, TextRun(texts, self._choice, self._block)
+
     def _read(self, data: bytes) -> list[Step]:
         steps: list[Step] = []
-        read = self._reader.read
-        texts: list[Text] | None = [] if self._steady else None
         for frame in self._decoder.blocks(data):
-            if texts is not None and frame.dispatched:
-                # The common case of a healthy stream, kept short: one more piece of text,
-                # about which no check has anything to say.
-                try:
-                    events = read(frame)
-                except MalformedPayloadError as error:
-                    texts = None
-                    self._malformed(frame, error)
-                else:
-                    self.frames += 1
-                    step = Step(frame, events)
-                    if len(events) == 1:
-                        event = events[0]
-                        if (
-                            type(event) is Text
-                            and event.block == self._block
-                            and event.choice == self._choice
-                        ):
-                            steps.append(step)
-                            texts.append(event)
-                            continue
-                    texts = None
-                    self._step(step, steps)
-            elif frame.dispatched:
+            if frame.dispatched:
                 self._dispatch(frame, steps)
             else:
-                texts = None
                 self._undispatched(frame, steps)
             if self.stopped:
                 break
-        self.texts = texts
         return steps
 
     def _dispatch(self, frame: Frame, steps: list[Step]) -> None:
@@ -240,7 +244,15 @@ class Attempt:
 
     def _step(self, step: Step, steps: list[Step]) -> None:
         events = step.events
-        if self._ordering is not None and events and type(events[0]) is Number:
+        if (
+            self._ordering is not None
+            and events
+            and type(events[0]) is Number
+            # An error is never held back, whatever is absent before it: it says why.
+            and (
+                type(events[-1]) is not ProviderError or self._ordering.in_turn(events[0].value)
+            )
+        ):
             before = len(self._ordering.faults)
             ready = self._ordering.accept(
                 events[0].value, step, frame=self.frames - 1, at_byte=step.frame.offset
@@ -261,8 +273,10 @@ class Attempt:
         for event in step.events:
             self.completeness.add(event)
             broken = self._grammar.add(event, frame=self.frames - 1, at_byte=frame.offset)
-            if self._repeats is not None and broken is None:
+            if self._repeats is not None and broken is None and not self._gap_told:
                 broken = self._repeats.add(event, frame=self.frames - 1, at_byte=frame.offset)
+                if any(fault.kind is FaultKind.MISSING_EVENT for fault in self.faults):
+                    broken = None  # the numbers told of this loss already
             if broken is not None:
                 self._fault(broken)
                 if self.stopped:
@@ -294,6 +308,11 @@ class Attempt:
                 )
         self._steady = steady
         steps.append(step)
+
+    @property
+    def _gap_told(self) -> bool:
+        """Whether the numbers have shown the gap already that a repeated text would show."""
+        return any(fault.kind is FaultKind.MISSING_EVENT for fault in self.faults)
 
     def _provider_error(self, event: ProviderError, frame: Frame) -> None:
         names = [name for name in (event.type, event.code) if name]
@@ -337,6 +356,18 @@ class Attempt:
         for fault in self._judge("eof", pending=0):
             if fault.kind is FaultKind.MISSING_FINISH and fault.fatal:
                 self._fault(fault)
+
+    def hidden_faults(self) -> list[Fault]:
+        """Return the faults in the bytes so far that only the end of the body would bring out.
+
+        For a consumer that left because of them: its SDK may fail at the first line of a page
+        or of a bare error.
+        """
+        ahead = self.fork()
+        ahead.faults.clear()
+        ahead.close("closed")
+        kinds = (FaultKind.NOT_A_STREAM, FaultKind.PROVIDER_ERROR)
+        return [fault for fault in ahead.faults if fault.kind in kinds]
 
     def _judge(self, end: BodyEnd, *, pending: int) -> list[Fault]:
         return self.completeness.judge(

@@ -27,7 +27,9 @@ class StreamingError(Exception):
     """
 
     def __init__(self, *, outcome: Outcome, fault: Fault) -> None:
-        super().__init__(message_for(outcome, fault))
+        # Not `super()`: transports mix in the classes of HTTP libraries and SDKs, whose own
+        # `__init__` want other arguments.
+        Exception.__init__(self, message_for(outcome, fault))
         self.outcome = outcome
         self.fault = fault
         self.code = fault.kind.value

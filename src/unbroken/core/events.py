@@ -8,7 +8,8 @@ the dialect has such parts.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, overload
 
 import msgspec
 
@@ -29,6 +30,7 @@ __all__ = [
     "Refusal",
     "Start",
     "Text",
+    "TextRun",
     "ToolCall",
     "UsageReport",
     "Whole",
@@ -60,6 +62,35 @@ class Text(msgspec.Struct, gc=False, frozen=True):
     text: str
     choice: int = 0
     block: Block = None
+
+
+class TextRun(Sequence["Event"]):
+    """A run of text events of one block, made only when somebody looks at them.
+
+    Args:
+        texts: Their texts, none of them empty.
+        choice: The choice of all.
+        block: The block of all.
+    """
+
+    __slots__ = ("block", "choice", "texts")
+
+    def __init__(self, texts: list[str], choice: int, block: Block) -> None:
+        self.texts = texts
+        self.choice = choice
+        self.block = block
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, at: int) -> Event: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Event]: ...
+    def __getitem__(self, at: int | slice) -> Event | list[Event]:
+        if isinstance(at, slice):
+            return [Text(text, self.choice, self.block) for text in self.texts[at]]
+        return Text(self.texts[at], self.choice, self.block)
 
 
 class Reasoning(msgspec.Struct, gc=False, frozen=True):

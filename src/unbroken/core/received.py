@@ -159,24 +159,35 @@ class Received:
             if not self.overflowed:
                 self.skeleton.append(frame.payload)
 
-    def add_texts(self, texts: list[Text]) -> None:
+    def add_texts(self, texts: list[str], choice: int) -> None:
         """Take in a run of text deltas of one choice, the common case of a healthy stream."""
-        new = [event.text for event in texts]
-        size = sum(map(len, new))
+        size = sum(map(len, texts))
+        if max(texts) >= "\ud800":
+            size -= self._second_halves(texts, choice)
         self.characters += size
         self._grow(size)
-        if self.sequence[-1:] != ["text"]:
+        if not self.sequence or self.sequence[-1] != "text":
             self.sequence.append("text")
         if self.overflowed:
             return
-        pieces = self._texts.setdefault(texts[0].choice, [])
-        pieces += new
+        pieces = self._texts.get(choice)
+        if pieces is None:
+            pieces = self._texts[choice] = []
+        pieces += texts
         if len(pieces) > _FOLD_AT:
             pieces[:] = ["".join(pieces)]
 
+    def _second_halves(self, texts: list[str], choice: int) -> int:
+        """Count the pairs cut over two deltas: two halves are one character of the text."""
+        count, before = 0, (self._texts.get(choice) or [""])[-1]
+        for text in texts:
+            count += "\udc00" <= text[:1] <= "\udfff" and "\ud800" <= before[-1:] <= "\udbff"
+            before = text
+        return count
+
     def _text(self, event: Text) -> None:
         if event.text:
-            self.add_texts([event])
+            self.add_texts([event.text], event.choice)
 
     def _grow(self, size: int) -> None:
         self._size += size

@@ -39,7 +39,7 @@ from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.checks.liveness import Liveness, StallNotice
 from unbroken.core.checks.tools import judge_calls
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.events import Event, ProviderError
+from unbroken.core.events import Event, ProviderError, TextRun
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
@@ -124,7 +124,8 @@ class Stream:
         self._recovering_since: float | None = None
         self._recovered_s = 0.0
         self._ended_at: float | None = None
-        self._undelivered: deque[bytes] = deque()
+        self._bytes_in = 0
+        self._bytes_out = 0
         self._segments: list[tuple[int, Plan | None, int]] = []
         self._owned = not sent
         if not sent:
@@ -267,12 +268,12 @@ class Stream:
     def _http_error(
         self, status: int, headers: Mapping[str, str], problem: bytes, now: float
     ) -> None:
-        if self.attempt_number > 1 and self._plan is not None and status in (400, 422):
-            # Claude 4.6+ and others answer a prefill they do not take with 400.
-            self._refused.add(self._plan.rung)
-            retryable = True
-        else:
-            retryable = may_retry(status, headers)
+        plan = self._plan
+        # Claude 4.6+ and others answer a prefill they do not take with 400.
+        refused = self.attempt_number > 1 and plan is not None and status in (400, 422)
+        if refused and plan is not None:
+            self._refused.add(plan.rung)
+        retryable = refused or may_retry(status, headers)
         error = error_in(problem, final=self.dialect.final_errors)
         self._records[-1].error = error
         detail = f"the provider answered {status}"
@@ -281,7 +282,7 @@ class Stream:
             detail += f" ({named})" if named else ""
             # Some statuses say too little: 429 is also what an empty account gets.
             told = headers.get("x-should-retry", "").lower() == "true"
-            retryable = retryable and (told or error.retryable)
+            retryable = retryable and (refused or told or error.retryable)
         wall = None if self._wall_offset is None else now + self._wall_offset
         self._asked_wait_s = retry_after_s(headers, wall_time=wall)
         self._fail(Fault.of(FaultKind.HTTP_ERROR, detail, retryable=retryable), now)
@@ -298,12 +299,14 @@ class Stream:
         if self.options.mode == "observe":
             self._observe(data, attempt, now)
             return
+        self._bytes_in += len(data)
         self._liveness.receive(now)
+        if self._splice is None and self._delivery.idle and self._recovering_since is None:
+            passed = attempt.receive_texts(data)
+            if passed is not None:
+                self._pass_texts(*passed, now)
+                return
         steps = attempt.receive(data)
-        if attempt.texts and self._passes_texts(data, attempt, steps, now):
-            return
-        if self._plan is None:
-            self._undelivered.append(data)
         if steps:
             self._take(steps, now)
         if attempt.fatal is not None and self._state is _State.READING:
@@ -386,15 +389,14 @@ class Stream:
             assert self._attempt is not None
             if self.options.mode == "observe":
                 self._add_fault(due)
-                self._liveness.progress(now)
-                self._liveness.receive(now)
+                self._liveness.restart(now)
             elif self._attempt.completeness.finished:
                 self._body_ended("closed", now)
             else:
                 self._attempt.faults.append(due)
                 self._attempt_failed(due, now)
 
-    def cancel(self, now: float) -> None:
+    def cancel(self, now: float, why: str = "the consumer left") -> None:
         """The consumer left. What it had seen decides whether that was the end."""
         if self._state is _State.OVER:
             return
@@ -403,47 +405,34 @@ class Stream:
             # Nothing follows the last marker, so the consumer did not leave before an end.
             attempt.close("closed")
         elif attempt is not None and not attempt.completeness.finished:
-            self._add_fault(
-                Fault.of(
-                    FaultKind.CANCELLED,
-                    f"the consumer left after {attempt.frames} frames, before the finish",
-                )
-            )
+            self._faults += [self._numbered(fault) for fault in attempt.hidden_faults()]
+            detail = f"{why} after {attempt.frames} frames, before the finish"
+            self._add_fault(Fault.of(FaultKind.CANCELLED, detail))
         elif attempt is None:
-            self._add_fault(Fault.of(FaultKind.CANCELLED, "the consumer left before the answer"))
+            self._add_fault(Fault.of(FaultKind.CANCELLED, f"{why} before an answer"))
         if attempt is not None:
             self._faults += [self._numbered(fault) for fault in attempt.faults]
             attempt.faults.clear()
         self._actions.clear()
         self._actions.append(Disconnect(self.attempt_number))
         self._finish(None, now)
+        if attempt is None:  # the last fault is that of an attempt that was given up
+            self.outcome.status = "cancelled"
 
     # Delivery -----------------------------------------------------------------------------
 
-    def _passes_texts(self, data: bytes, attempt: Attempt, steps: list[Step], now: float) -> bool:
-        """Deliver a read of nothing but whole frames of text as it is, if nothing waits.
+    def _pass_texts(self, data: bytes, texts: TextRun, now: float) -> None:
+        """Deliver whole frames of nothing but text, before which nothing waits.
 
         The common case of a healthy stream; `_take` does the same the long way.
         """
-        texts, last = attempt.texts, steps[-1].frame
-        if (
-            not texts
-            or self._splice is not None
-            or self._undelivered
-            or self._recovering_since is not None
-            or not self._delivery.idle
-            or last.offset + len(last.raw) != attempt.bytes
-            or steps[0].frame.offset != attempt.bytes - len(data)
-            or "\ud800" <= texts[-1].text[-1:] <= "\udbff"
-        ):
-            return False
         self._liveness.text(now)
         self._note_segment()
-        self.received.add_texts(texts)
+        self.received.add_texts(texts.texts, texts.choice)
         if self.outcome.first_content_s is None:
             self._note_content(now)
+        self._bytes_out += len(data)
         self._actions.append(Deliver(data, texts))
-        return True
 
     def _take(self, steps: list[Step], now: float) -> None:
         """Let steps pass as far as they may."""
@@ -486,7 +475,7 @@ class Stream:
             received.add(piece.frame, piece.events)
             events += piece.events
         data = pieces[0].raw if len(pieces) == 1 else b"".join([piece.raw for piece in pieces])
-        self._forget_delivered(len(data))
+        self._bytes_out += len(data)
         if self._recovering_since is not None and any(is_content(event) for event in events):
             self._recovered_s += now - self._recovering_since
             self._recovering_since = None
@@ -495,21 +484,25 @@ class Stream:
         self._note_content(now)
         self._actions.append(Deliver(data, events))
 
-    def _forget_delivered(self, size: int) -> None:
-        """Drop from the first attempt's bytes what is out of our hands."""
-        undelivered = self._undelivered
-        while size and undelivered:
-            first = undelivered.popleft()
-            if len(first) > size:
-                undelivered.appendleft(first[size:])
-                return
-            size -= len(first)
+    def salvage(self, data: bytes | None) -> bytes | None:
+        """Return all bytes that the consumer has not got, for a driver that steps aside.
 
-    def salvage(self) -> bytes:
-        """Return the bytes received and not delivered, for a driver that must bypass us."""
-        data = b"".join(self._undelivered)
-        self._undelivered.clear()
-        return data
+        Args:
+            data: The read during which Unbroken failed, if it was one.
+
+        Returns:
+            None if they cannot be told for certain, or frames of ours are on the wire.
+        """
+        queued = [action.data for action in self._actions if isinstance(action, Deliver)]
+        if len(self._records) > 1 or self._attempt is None:
+            return None
+        rest = [piece.raw for piece in self._delivery.held] + [self._attempt.pending]
+        owed = self._bytes_in - self._bytes_out
+        for last in ([], [data or b""]):
+            if sum(map(len, rest + last)) == owed:
+                self._actions.clear()
+                return b"".join(queued + rest + last)
+        return None
 
     def _note_content(self, now: float) -> None:
         if self.outcome.first_content_s is None and self.received.has_content:
@@ -656,7 +649,6 @@ class Stream:
         self._plan = plan
         self._added_bytes += len(plan.request.body)
         self._attempt = None
-        self._undelivered.clear()
         leaked = self._delivery.open_call_delivered
         self._delivery.drop()
         assert not leaked, "the ladder is closed once part of a call was delivered"
@@ -752,7 +744,8 @@ class Stream:
 
     def _close_record(self, fault: Fault | None, now: float) -> None:
         record = self._records[-1]
-        record.fault, record.ended_at = fault, now
+        record.fault = None if fault is None else self._numbered(fault)
+        record.ended_at = now
         if self._attempt is not None:
             record.bytes = self._attempt.bytes
             record.usage = self._attempt.usage

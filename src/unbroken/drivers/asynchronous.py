@@ -23,7 +23,7 @@ from unbroken.core.actions import (
     Receive,
     Wait,
 )
-from unbroken.drivers.base import PROBLEM_BYTES, PROBLEM_S, Driver, no_events
+from unbroken.drivers.base import ABORTED, PROBLEM_BYTES, PROBLEM_S, Driver, no_events
 from unbroken.drivers.upstream import AsyncBody, AsyncUpstream
 
 __all__ = ["AsyncDriver"]
@@ -66,7 +66,7 @@ class AsyncDriver(Driver):
         stream = self.stream
         while True:
             if self._aborted:
-                stream.cancel(self.clock())
+                stream.cancel(self.clock(), ABORTED)
             action = stream.next_action()
             kind = type(action)
             if kind is Receive:
@@ -126,7 +126,8 @@ class AsyncDriver(Driver):
                 if not 200 <= body.status < 300:
                     problem = await self._problem(body)
         except Exception as error:  # noqa: BLE001 - whatever the library raises is a fault
-            self._unanswered(error)
+            if not self._aborted:
+                self._unanswered(error)
         else:
             if body is not None:
                 self._opened(body, problem)
@@ -189,7 +190,7 @@ class AsyncDriver(Driver):
         except Exception as bug:
             if error is not None:
                 raise error from bug
-            rest = self._step_aside(bug)
+            rest = self._step_aside(bug, data)
             if data is None and not rest:
                 raise StopAsyncIteration from None
             return Deliver(rest, no_events())
@@ -242,10 +243,8 @@ class AsyncDriver(Driver):
         the answer was whole already.
         """
         self._aborted = True
-        try:
+        with contextlib.suppress(RuntimeError):  # a closed loop: nothing waits in it
             self._call_soon(self._abort_wait)
-        except RuntimeError:  # the loop is closed: nothing waits in it
-            pass
 
     def _abort_wait(self) -> None:
         """End what waits now; in the event loop."""

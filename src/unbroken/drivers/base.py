@@ -19,8 +19,9 @@ from unbroken.drivers.upstream import Wording
 from unbroken.governor import shared_budget
 from unbroken.telemetry import Observer
 
-__all__ = ["PROBLEM_BYTES", "PROBLEM_S", "Driver", "Record", "no_events"]
+__all__ = ["ABORTED", "PROBLEM_BYTES", "PROBLEM_S", "Driver", "Record", "no_events"]
 
+ABORTED = "the stream was aborted"
 PROBLEM_BYTES = 64 * 1024
 """How much is read of the body of a response that is not 2xx."""
 PROBLEM_S = 5.0
@@ -166,18 +167,19 @@ class Driver:
         if self.stream.connecting:
             self.stream.failed(fault, now)
 
-    def _step_aside(self, bug: Exception) -> bytes:
+    def _step_aside(self, bug: Exception, data: bytes | None) -> bytes:
         """Unbroken failed: pass everything through from here, where that is still possible.
 
         Raises:
             Exception: The bug itself, once frames of ours are on the wire, or where nobody
                 takes bytes.
         """
-        if self.stream.attempt_number > 1 or not self._sent_by_sdk:
+        rest = self.stream.salvage(data) if self._sent_by_sdk else None
+        if rest is None:
             raise bug
         self._observer.internal_error(bug)
         self._bypassed = True
-        return self.stream.salvage()
+        return rest
 
 
 def no_events() -> list[Event]:

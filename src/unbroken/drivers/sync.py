@@ -14,7 +14,7 @@ from unbroken.core.actions import (
     Receive,
     Wait,
 )
-from unbroken.drivers.base import PROBLEM_BYTES, PROBLEM_S, Driver, no_events
+from unbroken.drivers.base import ABORTED, PROBLEM_BYTES, PROBLEM_S, Driver, no_events
 from unbroken.drivers.timer import Alarm, shared_timer
 from unbroken.drivers.upstream import Body, Upstream
 
@@ -61,7 +61,7 @@ class SyncDriver(Driver):
         stream = self.stream
         while True:
             if self._aborted:
-                stream.cancel(self.clock())
+                stream.cancel(self.clock(), ABORTED)
             action = stream.next_action()
             kind = type(action)
             if kind is Receive:
@@ -96,7 +96,8 @@ class SyncDriver(Driver):
                 return
             body = self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
         except Exception as error:  # noqa: BLE001 - whatever the library raises is a fault
-            self._unanswered(error)
+            if not self._aborted:
+                self._unanswered(error)
         else:
             self._opened(body)
         finally:
@@ -165,7 +166,7 @@ class SyncDriver(Driver):
         except Exception as bug:
             if error is not None:
                 raise error from bug
-            rest = self._step_aside(bug)
+            rest = self._step_aside(bug, data)
             if data is None and not rest:
                 raise StopIteration from None
             return Deliver(rest, no_events())

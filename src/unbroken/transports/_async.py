@@ -18,10 +18,10 @@ from unbroken.transports._family import (
     response_headers,
 )
 
-__all__ = ["AsyncByteStream", "AsyncTransport"]
+__all__ = ["AsyncByteStream", "AsyncTransport", "Body"]
 
 
-class _Body(ResponseFacts):
+class Body(ResponseFacts):
     """See `unbroken.drivers.upstream.AsyncBody`."""
 
     def __init__(self, response: Any) -> None:
@@ -56,9 +56,9 @@ class _Upstream(Wording):
 
     async def send(
         self, request: Request, *, connect_s: float | None, head_s: float | None
-    ) -> _Body:
+    ) -> Body:
         built = self.build(request, connect_s=connect_s, head_s=head_s)
-        return _Body(await self._inner.handle_async_request(built))
+        return Body(await self._inner.handle_async_request(built))
 
 
 class AsyncByteStream:
@@ -116,7 +116,7 @@ class AsyncTransport:
             options=plan.options,
             observer=self._observer,
             upstream=_Upstream(self.library, request, self._inner),
-            body=_Body(response),
+            body=Body(response),
         )
         return self.library.Response(
             status_code=response.status_code,

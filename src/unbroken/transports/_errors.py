@@ -24,6 +24,14 @@ def explain(library: ModuleType, error: Exception, *, connecting: bool) -> Fault
     """Return the fault that an exception of httpx or httpx2 is."""
     words = f"{type(error).__name__}: {str(error)[:160]}" if str(error) else type(error).__name__
     if connecting:
+        if isinstance(error, library.ReadTimeout):
+            return Fault.of(FaultKind.STALLED, f"no response head in time ({words})")
+        unsendable = isinstance(error, (library.LocalProtocolError, library.UnsupportedProtocol))
+        if unsendable or not isinstance(error, library.TransportError):
+            # The request itself is at fault; its error may quote a header, and with it a key.
+            name = type(error).__name__
+            detail = f"the request could not be sent ({name})"
+            return Fault.of(FaultKind.CONNECT_FAILED, detail, retryable=False)
         return Fault.of(FaultKind.CONNECT_FAILED, f"no response came ({words})")
     if isinstance(error, library.TimeoutException):
         return Fault.of(FaultKind.STALLED, f"the read timeout that was set passed ({words})")
@@ -51,9 +59,9 @@ def _class_for(library: ModuleType, kind: type[StreamingError], sdk: str) -> typ
     def init(self: Any, *, outcome: Outcome, fault: Fault, request: Any = None) -> None:
         StreamingError.__init__(self, outcome=outcome, fault=fault)
         self._request = request  # httpx's own place for it
-        self.message, self.body = str(self), None
-        if module is not None:
-            self.request = request
+        if module is not None:  # what handlers of the SDK's own errors look at
+            self.request, self.message = request, str(self)
+            self.body = self.type = self.param = None
 
     return type(kind.__name__, bases, {"__init__": init, "__module__": "unbroken"})
 

@@ -18,10 +18,10 @@ from unbroken.transports._family import (
     response_headers,
 )
 
-__all__ = ["ByteStream", "SyncTransport"]
+__all__ = ["Body", "ByteStream", "SyncTransport"]
 
 
-class _Body(ResponseFacts):
+class Body(ResponseFacts):
     """See `unbroken.drivers.upstream.Body`."""
 
     def __init__(self, response: Any, request: Any) -> None:
@@ -61,9 +61,9 @@ class _Upstream(Wording):
         super().__init__(library, request)
         self._inner = inner
 
-    def send(self, request: Request, *, connect_s: float | None, head_s: float | None) -> _Body:
+    def send(self, request: Request, *, connect_s: float | None, head_s: float | None) -> Body:
         built = self.build(request, connect_s=connect_s, head_s=head_s)
-        return _Body(self._inner.handle_request(built), built)
+        return Body(self._inner.handle_request(built), built)
 
 
 class ByteStream:
@@ -113,7 +113,7 @@ class SyncTransport:
             options=plan.options,
             observer=self._observer,
             upstream=_Upstream(self.library, request, self._inner),
-            body=_Body(response, request),
+            body=Body(response, request),
         )
         return self.library.Response(
             status_code=response.status_code,

@@ -118,6 +118,12 @@ class Liveness:
         if self._noticed:
             self._noticed.clear()
 
+    def restart(self, now: float) -> None:
+        """Begin all clocks again: what was due was told, and the attempt goes on."""
+        self._opened = now
+        self.receive(now)
+        self.progress(now)
+
     def _limits(self) -> list[tuple[str, float, float | None]]:
         """Return (clock, since when, limit) for the clocks that run in this phase."""
         clocks = self._clocks
@@ -155,10 +161,11 @@ class Liveness:
 
     def handle_timer(self, now: float) -> Fault | StallNotice | None:
         """Return what is due: a fault, a notice, or None if woken early."""
+        self._touched = max(self._touched, now)  # whoever asks was reading until now
         for clock, since, limit in self._limits():
             waited = now - since
-            if limit is not None and waited >= limit:
-                self._touched = now
+            # As `next_timer` adds: the difference may round to just under the limit.
+            if limit is not None and now >= since + limit:
                 return Fault.of(
                     FaultKind.STALLED,
                     f"{_WHAT[clock]} for {waited:.1f} s in phase {self._phase}"
@@ -167,7 +174,7 @@ class Liveness:
         for clock, since, limit in self._limits():
             waited = now - since
             notice = self._notice_after(clock, limit)
-            if notice is not None and waited >= notice and clock not in self._noticed:
+            if notice is not None and now >= since + notice and clock not in self._noticed:
                 self._noticed.add(clock)
                 return StallNotice(clock=clock, phase=self._phase, waited_s=waited, limit_s=limit)
         return None

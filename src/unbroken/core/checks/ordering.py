@@ -45,6 +45,10 @@ class Ordering(Generic[T]):
         """Whether items are held."""
         return bool(self._held)
 
+    def in_turn(self, number: int) -> bool:
+        """Whether nothing is awaited before this number, and it is no repetition."""
+        return self._next is None or number == self._next
+
     def accept(self, number: int, item: T, *, frame: int, at_byte: int) -> list[T]:
         """Take one numbered item; return those that are now in turn."""
         if self._next is None or number == self._next:

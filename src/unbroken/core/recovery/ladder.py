@@ -134,6 +134,8 @@ def _closed_for_all(now: Situation) -> str | None:
         return f"max_attempts reached ({now.attempts} upstream requests)"
     if now.open_call_delivered:
         return "part of a tool call was delivered, and nothing can be taken back"
+    if now.delivered.finishes:
+        return "the finish was delivered, and what follows it is not worth a second one"
     if now.delivered.overflowed:
         return f"more than max_replay_bytes ({now.options.max_replay_bytes}) was delivered"
     return None

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from unbroken.core.faults import Fault
 from unbroken.core.frames import Frame
-from unbroken.core.wire._state import DEFAULT_MAX_FRAME_BYTES
+from unbroken.core.wire._state import DEFAULT_MAX_FRAME_BYTES, Run
 from unbroken.core.wire.ndjson import NDJSONDecoder, encode_ndjson
 from unbroken.core.wire.sse import SSEDecoder, encode_sse
 
@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_MAX_FRAME_BYTES",
     "Decoder",
     "NDJSONDecoder",
+    "Run",
     "SSEDecoder",
     "encode_ndjson",
     "encode_sse",
@@ -55,6 +56,12 @@ class Decoder(Protocol):
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that this read completes, without what dispatches nothing."""
+
+    def run(self, data: bytes) -> Run | None:
+        """Return the read as a run of blocks of one shape, or None; changes nothing."""
+
+    def take(self, run: Run) -> None:
+        """Take a read that `run` gave back, in place of `blocks`."""
 
     def blocks(self, data: bytes) -> list[Frame]:
         """Return every block that this read completes, so that all bytes can be passed on."""

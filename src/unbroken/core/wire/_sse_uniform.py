@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from unbroken.core.frames import Frame
 
-__all__ = ["uniform_frames"]
+__all__ = ["uniform_frames", "uniform_payloads"]
 
 
 def uniform_frames(body: bytes, offset: int, last_id: str) -> list[Frame] | None:
@@ -89,3 +89,33 @@ def _named(body: bytes, offset: int, last_id: str, eol: bytes) -> list[Frame] | 
         end += len(block) + around
         frames.append(Frame(event, payload, last_id, None, body[start:end], offset + start))
     return None if b"\n" in b"".join(payloads) else frames
+
+
+def uniform_payloads(body: bytes) -> list[bytes] | None:
+    """Return the payloads of `body`, or None if its blocks are not alike but for them.
+
+    Alike are ``data: ...`` blocks, and ``event: X`` + ``data: ...`` blocks of one X, all with
+    LF as line end.
+
+    Args:
+        body: Whole blocks without a CR; must end in a blank line.
+    """
+    if body.startswith(b"data: "):
+        head = b"data: "
+    elif body.startswith(b"event: "):
+        head = body[: body.find(b"\n") + 1] + b"data: "
+        if not body.startswith(head):
+            return None
+    else:
+        return None
+    payloads = body[len(head) : -2].split(b"\n\n" + head)
+    if b"\n" in (payloads[0] if len(payloads) == 1 else b"".join(payloads)):
+        return None
+    if not body.isascii():
+        try:
+            for payload in payloads:
+                if not payload.isascii():
+                    payload.decode()
+        except UnicodeDecodeError:
+            return None
+    return payloads

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Self
 
+import msgspec
+
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 
-__all__ = ["BOM", "DEFAULT_MAX_FRAME_BYTES", "DecoderState"]
+__all__ = ["BOM", "DEFAULT_MAX_FRAME_BYTES", "DecoderState", "Run"]
 
 DEFAULT_MAX_FRAME_BYTES = 32 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
@@ -15,6 +17,20 @@ BOM = b"\xef\xbb\xbf"
 # Faults nobody takes must not grow with the body: a stream of nothing but broken UTF-8
 # would otherwise cost a fault per frame. What is not kept is counted.
 _MAX_FAULTS_KEPT = 100
+
+
+class Run(msgspec.Struct, gc=False, frozen=True):
+    """Whole blocks that differ in nothing but their payloads: no frames are made of them.
+
+    Attributes:
+        body: The exact bytes of all of them.
+        payloads: One for each.
+        rest: What the read holds of a further block.
+    """
+
+    body: bytes
+    payloads: list[bytes]
+    rest: bytes
 
 
 class DecoderState:
@@ -71,6 +87,17 @@ class DecoderState:
         return self._overrun
 
     def blocks(self, data: bytes) -> list[Frame]:
+        raise NotImplementedError
+
+    def run(self, data: bytes) -> Run | None:
+        """Return the read as a run of blocks of one shape, or None if it is not known to be one.
+
+        Changes nothing: `take` does, or the same read is given to `blocks`.
+        """
+        return None
+
+    def take(self, run: Run) -> None:
+        """Take a read that `run` gave back: its blocks are decoded."""
         raise NotImplementedError
 
     def feed(self, data: bytes) -> list[Frame]:

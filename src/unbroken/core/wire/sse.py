@@ -27,8 +27,8 @@ from __future__ import annotations
 import re
 
 from unbroken.core.frames import Frame
-from unbroken.core.wire._sse_uniform import uniform_frames
-from unbroken.core.wire._state import BOM, DEFAULT_MAX_FRAME_BYTES, DecoderState, repair
+from unbroken.core.wire._sse_uniform import uniform_frames, uniform_payloads
+from unbroken.core.wire._state import BOM, DEFAULT_MAX_FRAME_BYTES, DecoderState, Run, repair
 
 __all__ = ["SSEDecoder", "encode_sse"]
 
@@ -174,6 +174,30 @@ class SSEDecoder(DecoderState):
                 if len(pending) > self._max_frame_bytes:
                     self._breach()
         return frames
+
+    def run(self, data: bytes) -> Run | None:
+        """Return the read as a run of blocks of one shape, or None; see `DecoderState.run`."""
+        end = data.rfind(b"\n\n") + 2
+        if end == 1 or self._hold or self._closed or self._overrun or b"\r" in data:
+            return None
+        body = data if end == len(data) else data[:end]
+        if self._pending:
+            if len(self._pending) > _LARGE_FRAME_BYTES or b"\r" in self._pending:
+                return None
+            body = b"".join((self._pending, body))
+        rest = data[end:]
+        if len(body) > self._max_frame_bytes or len(rest) > self._max_frame_bytes:
+            return None
+        payloads = uniform_payloads(body)
+        return None if payloads is None else Run(body, payloads, rest)
+
+    def take(self, run: Run) -> None:
+        """Take a read that `run` gave back."""
+        self._offset += len(run.body)
+        self._dispatched += len(run.payloads)
+        self._pending[:] = run.rest
+        self._previous = b"\n"
+        self._quiet = False
 
     def close(self) -> list[Frame]:
         """Say that the body ended.
