@@ -69,8 +69,7 @@ def readings(row: dict[str, Any], **other: Any) -> list[dict[str, Any]]:
     for changes in ({}, row.get("also_accepted", {})):
         told = {**row, **changes, **other}
         reading = {
-            key: told[key]
-            for key in ("status", "faults", "text", "reasoning", "refusal", "usage")
+            key: told[key] for key in ("status", "faults", "text", "reasoning", "refusal", "usage")
         }
         reading["tool_calls"] = [
             [call["name"], arguments(call["arguments"])] for call in told["tool_calls"]
