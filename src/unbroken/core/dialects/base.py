@@ -186,6 +186,13 @@ class Dialect(ABC):
     def recognises_frame(self, frame: Frame) -> bool:
         """Whether a first dispatched frame looks like this dialect."""
 
+    def number(self, frame: Frame) -> int | None:
+        """Return the frame's own number, where the dialect counts its frames.
+
+        Asked before the frame is read: what it means may depend on those before it.
+        """
+        return None
+
     def wants_stream(self, request: Request) -> bool:
         """Whether the request asks for a stream."""
         return request.stream_flag is True

@@ -21,7 +21,11 @@ from urllib.parse import parse_qs, urlsplit
 from unbroken.core.dialects._payload import record, records, string
 from unbroken.core.dialects.base import Answer, Dialect, RequestFacts, Variant
 from unbroken.core.dialects.openai_responses_encode import encode_answer
-from unbroken.core.dialects.openai_responses_read import FINAL_ERRORS, ResponsesReader
+from unbroken.core.dialects.openai_responses_read import (
+    FINAL_ERRORS,
+    ResponsesReader,
+    number_of,
+)
 from unbroken.core.dialects.openai_responses_splice import ResponsesSplicer
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
@@ -57,6 +61,9 @@ class OpenAIResponses(Dialect):
         head = frame.payload[:4096]
         named = frame.event.startswith("response.") and b'"type"' in head
         return named or re.search(rb'"type"\s*:\s*"response\.', head) is not None
+
+    def number(self, frame: Frame) -> int | None:
+        return number_of(frame)
 
     def wants_stream(self, request: Request) -> bool:
         if request.method.upper() == "GET":  # an answer made in the background, read again

@@ -31,7 +31,7 @@ from unbroken.core.events import (
 )
 from unbroken.core.frames import Frame
 
-__all__ = ["FINAL_ERRORS", "ResponsesReader"]
+__all__ = ["FINAL_ERRORS", "ResponsesReader", "number_of"]
 
 _CallKind = Literal["function", "custom", "server"]
 
@@ -89,7 +89,24 @@ class _FastDelta(msgspec.Struct, gc=False):
     sequence_number: int
 
 
+class _Numbered(msgspec.Struct, gc=False):
+    sequence_number: int
+
+
 _decode_fast = msgspec.json.Decoder(_FastDelta).decode
+_decode_number = msgspec.json.Decoder(_Numbered).decode
+
+
+def number_of(frame: Frame) -> int | None:
+    """Return a frame's ``sequence_number``, or None where it has none."""
+    try:
+        return _decode_number(frame.payload).sequence_number
+    except (ValueError, RecursionError):
+        pass
+    try:  # half a surrogate pair is refused above
+        return number(parse_payload(frame.payload), "sequence_number")
+    except MalformedPayloadError:
+        return None
 
 
 class ResponsesReader:

@@ -291,8 +291,8 @@ class ResponsesSplicer:
         item.open = False
         given = (payload or {}).get("item")
         whole = dict(given) if isinstance(given, dict) else {**item.payload, "status": status}
-        if not self._keep_ids and "id" in item.payload:
-            whole["id"] = item.payload["id"]
+        if not self._keep_ids:
+            whole.update({k: item.payload[k] for k in ("id", "call_id") if k in item.payload})
         if item.kind == "message":
             whole["content"] = [part.whole() for part in item.parts]
         elif given is None and (call := self._calls.get((item.index or 0, -1))) is not None:
