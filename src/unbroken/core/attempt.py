@@ -86,7 +86,7 @@ class Attempt:
         self._decoder: Decoder = make(max_frame_bytes=max_frame_bytes)
         self._reader: Reader = dialect.reader()
         self._grammar = Grammar(dialect)
-        self._ordering: Ordering[Step] | None = Ordering() if dialect.numbered else None
+        self._ordering: Ordering[Frame] | None = Ordering() if dialect.numbered else None
         self._repeats = Repeats() if dialect.repeats_text else None
         self._head = b""
         self._not_stream: list[bytes] | None = None
@@ -210,16 +210,46 @@ class Attempt:
         return steps
 
     def _dispatch(self, frame: Frame, steps: list[Step]) -> None:
+        self.frames += 1
+        for each in self._in_turn(frame):
+            self._take(each, steps)
+            if self.stopped:
+                return
+
+    def _in_turn(self, frame: Frame) -> list[Frame]:
+        """Return the frames whose turn has come: often this one, and those it kept waiting.
+
+        What a frame means may depend on those before it, so it is read in its turn only.
+        """
+        ordering = self._ordering
+        number = None if ordering is None else self.dialect.number(frame)
+        if ordering is None or number is None:
+            return [frame]
+        if not ordering.in_turn(number) and self._is_error(frame):
+            return [frame]  # never held back, whatever is absent before it: it says why
+        before = len(ordering.faults)
+        ready = ordering.accept(number, frame, frame=self.frames - 1, at_byte=frame.offset)
+        for fault in ordering.faults[before:]:
+            self._fault(fault)
+        return [] if self.stopped else ready
+
+    def _is_error(self, frame: Frame) -> bool:
+        try:
+            events = self._reader.fork().read(frame)
+        except MalformedPayloadError:
+            return False
+        return any(type(event) is ProviderError for event in events)
+
+    def _take(self, frame: Frame, steps: list[Step]) -> None:
+        """Read a frame that is in turn."""
         try:
             events = self._reader.read(frame)
         except MalformedPayloadError as error:
             self._malformed(frame, error)
-            return
-        self.frames += 1
-        self._step(Step(frame, events), steps)
+        else:
+            self._checked(Step(frame, events), steps)
 
     def _malformed(self, frame: Frame, error: MalformedPayloadError) -> None:
-        self.frames += 1
         self._fault(
             Fault.of(
                 FaultKind.MALFORMED_JSON,
@@ -240,31 +270,7 @@ class Attempt:
                 events = []
             if not events and (found := _bare_error(frame.raw)):
                 events = [found]
-        self._step(Step(frame, events), steps)
-
-    def _step(self, step: Step, steps: list[Step]) -> None:
-        events = step.events
-        if (
-            self._ordering is not None
-            and events
-            and type(events[0]) is Number
-            # An error is never held back, whatever is absent before it: it says why.
-            and (
-                type(events[-1]) is not ProviderError or self._ordering.in_turn(events[0].value)
-            )
-        ):
-            before = len(self._ordering.faults)
-            ready = self._ordering.accept(
-                events[0].value, step, frame=self.frames - 1, at_byte=step.frame.offset
-            )
-            for fault in self._ordering.faults[before:]:
-                self._fault(fault)
-            if self.stopped:
-                return
-            for each in ready:
-                self._checked(each, steps)
-        else:
-            self._checked(step, steps)
+        self._checked(Step(frame, events), steps)
 
     def _checked(self, step: Step, steps: list[Step]) -> None:
         """Run the checks over a step that is in turn."""
@@ -400,7 +406,9 @@ class Attempt:
                 self._fault(fault)
             if not self.stopped:
                 for each in late:
-                    self._checked(each, steps)
+                    self._take(each, steps)
+                    if self.stopped:
+                        break
         if self.stopped:
             return steps
         whole = tail_read and self.completeness.finished
@@ -428,11 +436,10 @@ class Attempt:
         if payload != b"[DONE]" and not payload.endswith((b"}", b"]")):
             return False
         try:
-            events = self._reader.read(frame)
+            self._reader.fork().read(frame)
         except MalformedPayloadError:
             return False
-        self.frames += 1
-        self._step(Step(frame, events), steps)
+        self._dispatch(frame, steps)
         return True
 
     def _notes(self) -> None:

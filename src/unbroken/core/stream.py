@@ -54,6 +54,8 @@ from unbroken.core.verdict import is_recoverable, status_of
 
 __all__ = ["Stream"]
 
+_MAX_LIFECYCLE_BYTES = 1024 * 1024
+"""Most that is held back before the first content, whatever an upstream sends."""
 _LINGER_S = 1.0
 """How long the end of the body is awaited after the last marker."""
 
@@ -401,6 +403,8 @@ class Stream:
         if self._state is _State.OVER:
             return
         attempt = self._attempt
+        if len(self._records) > 1 and any(type(action) is Connect for action in self._actions):
+            self._records.pop()  # never sent
         if attempt is not None and attempt.completeness.marked:
             # Nothing follows the last marker, so the consumer did not leave before an end.
             attempt.close("closed")
@@ -762,6 +766,7 @@ class Stream:
             hold_calls=heal and options.tool_calls == "hold",
             max_held_bytes=options.max_held_bytes,
             max_held_s=options.max_held_s,
+            max_lifecycle_bytes=min(options.max_frame_bytes, _MAX_LIFECYCLE_BYTES),
         )
 
     def _numbered(self, fault: Fault) -> Fault:

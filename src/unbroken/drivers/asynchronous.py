@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -217,7 +218,7 @@ class AsyncDriver(Driver):
             now = self.clock()
             due = self._next_look(now)
             if due is not None:
-                self._timer = self._loop.call_later(max(0.0, due - now), self._on_time)
+                self._timer = self._loop.call_later(max(0.0, due - now), _ring, weakref.ref(self))
 
     def _on_time(self) -> None:
         self._timer = None
@@ -284,6 +285,13 @@ class AsyncDriver(Driver):
         if self._body is not None:
             self._disarm()
             self._body.abort()
+
+
+def _ring(driver: weakref.ref[AsyncDriver]) -> None:
+    """Let a driver look at the time; a timer must not keep an abandoned stream alive."""
+    found = driver()
+    if found is not None:
+        found._on_time()
 
 
 def _caller(loop: asyncio.AbstractEventLoop | None) -> Callable[[Callable[[], None]], object]:

@@ -28,7 +28,7 @@ PROBLEM_S = 5.0
 """How long that may take, in seconds."""
 
 _random = Random()
-_LOOK_S = 1.0
+_LOOK_S = 0.5
 
 
 class Record:

@@ -33,6 +33,28 @@ class _Zlib:
         return self._inner.flush()
 
 
+class _Deflate(_Zlib):
+    """HTTP's deflate has zlib's header; some servers leave it out, and clients bear that."""
+
+    def __init__(self) -> None:
+        super().__init__(zlib.MAX_WBITS)
+        self._head: bytes | None = b""  # until the header's two bytes have shown which it is
+
+    def decode(self, data: bytes) -> bytes:
+        if self._head is None:
+            return super().decode(data)
+        self._head += data
+        try:
+            out = self._inner.decompress(data)
+        except zlib.error:
+            self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
+            data, self._head = self._head, None
+            return super().decode(data)
+        if len(self._head) >= 2:
+            self._head = None
+        return out
+
+
 def inflater_for(encoding: str) -> Inflater | None:
     """Return an inflater for a ``Content-Encoding``, or None if it is not known here.
 
@@ -42,6 +64,6 @@ def inflater_for(encoding: str) -> Inflater | None:
         case "gzip" | "x-gzip":
             return _Zlib(16 + zlib.MAX_WBITS)
         case "deflate":
-            return _Zlib(zlib.MAX_WBITS)
+            return _Deflate()
         case _:
             return None

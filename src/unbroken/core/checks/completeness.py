@@ -68,9 +68,14 @@ class Completeness:
 
     @property
     def ended(self) -> bool:
-        """Whether the finish and the last marker were both seen: nothing more can come."""
+        """Whether the finish and the last marker were both seen: nothing more can come.
+
+        Without a marker, and where content may follow a finish, only the body's end says so.
+        """
         settled = self.finished and all(finish.final for finish in self._finished.values())
-        return settled and (self._marker is not None or self._dialect.last_marker is None)
+        if self._dialect.last_marker is None:
+            return settled and not self._dialect.goes_on_after_finish
+        return settled and self._marker is not None
 
     def add(self, event: Event) -> None:
         """Take in one event."""

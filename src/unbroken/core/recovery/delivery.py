@@ -11,6 +11,7 @@ from unbroken.core.events import (
     Event,
     Finish,
     Other,
+    Ping,
     Reasoning,
     Refusal,
     Text,
@@ -42,10 +43,18 @@ class Delivery:
         hold_calls: Hold function calls until they are whole.
         max_held_bytes: Release a held call beyond this.
         max_held_s: Release a held call after this many seconds.
+        max_lifecycle_bytes: Most that is held before the first content. Beyond it, signs of
+            life are dropped, and if that is not enough all is released.
     """
 
     def __init__(
-        self, *, hold_lifecycle: bool, hold_calls: bool, max_held_bytes: int, max_held_s: float
+        self,
+        *,
+        hold_lifecycle: bool,
+        hold_calls: bool,
+        max_held_bytes: int,
+        max_held_s: float,
+        max_lifecycle_bytes: int = 1024 * 1024,
     ) -> None:
         self.open_call_delivered = False
         self._released = not hold_lifecycle  # something of this attempt may be out already
@@ -53,6 +62,7 @@ class Delivery:
         self._hold_calls = hold_calls
         self._max_held_bytes = max_held_bytes
         self._max_held_s = max_held_s
+        self._max_lifecycle_bytes = max_lifecycle_bytes
         self._held: list[Piece] = []
         self._held_bytes = 0
         self._held_since: float | None = None
@@ -92,7 +102,19 @@ class Delivery:
                 out += self.release_calls()
         elif self._content_seen and not self._half_pair:
             out += self._flush()
+        elif self._held_bytes > self._max_lifecycle_bytes:
+            out += self._ease()
         return out
+
+    def _ease(self) -> list[Piece]:
+        """Hold less, without end though the upstream may go on with signs of life."""
+        if not self._content_seen:
+            self._held = [p for p in self._held if any(type(e) is not Ping for e in p.events)]
+            self._held_bytes = sum(len(piece.raw) for piece in self._held)
+            if self._held_bytes <= self._max_lifecycle_bytes:
+                return []
+            self._content_seen = True
+        return self._flush()
 
     def _call(self, event: ToolCall, out: list[Piece]) -> None:
         key = (event.choice, event.index)

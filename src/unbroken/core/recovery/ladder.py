@@ -174,6 +174,8 @@ def _retry(now: Situation) -> Plan | str:
     if _repeats_server_work(now):
         return "it may repeat work at the provider (retry_server_tools is off)"
     content = _content(now)
+    if not content and now.delivered.skeleton:
+        return "its opening was delivered, since too much came before any content"
     if not content:
         return Plan(
             rung="retry",
