@@ -23,6 +23,7 @@ from enum import Enum, auto
 
 import msgspec
 
+from unbroken.core.account import Account
 from unbroken.core.actions import (
     Action,
     Connect,
@@ -37,20 +38,19 @@ from unbroken.core.actions import (
 from unbroken.core.attempt import Attempt, Step
 from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.checks.liveness import Liveness, StallNotice
-from unbroken.core.checks.tools import judge_calls
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.events import Event, ProviderError, TextRun
+from unbroken.core.events import Event, TextRun
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
-from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
+from unbroken.core.outcome import Outcome
 from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Received
-from unbroken.core.recovery.backoff import backoff_s, may_retry, retry_after_s
+from unbroken.core.recovery.backoff import may_retry, retry_after_s
 from unbroken.core.recovery.delivery import Delivery, is_content
-from unbroken.core.recovery.ladder import Plan, Situation, choose
+from unbroken.core.recovery.ladder import Plan
+from unbroken.core.recovery.machine import BEFORE_BODY, Decision, Recovery
 from unbroken.core.recovery.splice import Piece, Splice
 from unbroken.core.request import Request
-from unbroken.core.verdict import is_recoverable, status_of
 
 __all__ = ["Stream"]
 
@@ -101,37 +101,33 @@ class Stream:
         self.dialect = dialect
         self.options = options
         self.received = Received(limit_bytes=options.max_replay_bytes)
-        self.outcome = Outcome(dialect=dialect.name)
+        self._account = Account(dialect.name, self.received, now=now)
+        self._recovery = Recovery(
+            request, dialect, options, self.received, jitter=jitter, permit=permit
+        )
         self._facts = dialect.facts(request) if options.mode == "heal" else None
         self._wall_offset = None if wall_time is None else wall_time - now
-        self._jitter = jitter
-        self._permit = permit
         self._started_at = now
         self._state = _State.CONNECTING
         self._actions: deque[Action] = deque()
         self._notices: list[Notice] = []
-        self._records = [AttemptRecord(number=1, started_at=now)]
-        self._faults: list[Fault] = []
         self._attempt: Attempt | None = None
         self._liveness = Liveness(options.timing, now=now)
         self._splice: Splice | None = None
         self._plan: Plan | None = None
         self._delivery = self._new_delivery(first=True)
-        self._tries: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._added_bytes = 0
-        self._failures = 0
         self._retry_at: float | None = None
-        self._asked_wait_s: float | None = None
-        self._recovering_since: float | None = None
-        self._recovered_s = 0.0
         self._ended_at: float | None = None
         self._bytes_in = 0
         self._bytes_out = 0
-        self._segments: list[tuple[int, Plan | None, int]] = []
         self._owned = not sent
         if not sent:
             self._actions.append(Connect(request, 1))
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome; final once the stream is over."""
+        return self._account.outcome
 
     # Outputs ------------------------------------------------------------------------------
 
@@ -169,7 +165,7 @@ class Stream:
     @property
     def attempt_number(self) -> int:
         """The attempt that runs, from 1."""
-        return self._records[-1].number
+        return self._account.number
 
     def take_notices(self) -> list[Notice]:
         """Return what observers should hear, once."""
@@ -209,26 +205,17 @@ class Stream:
         """
         if self._state is _State.OVER:
             return self.outcome
-        outcome = msgspec.structs.replace(
-            self.outcome,
-            status="unconfirmed",
-            faults=list(self._faults),
-            attempts=list(self._records),
-            provenance=self._provenance(),
-            duration_s=now - self._started_at,
-        )
-        outcome.take(self.received)
-        return outcome
+        return self._account.so_far(now)
 
-    def _overall_deadline(self) -> float | None:
+    def _total_deadline(self) -> float | None:
         total = self.options.timing.total_s
         if self.options.mode == "observe" and not self._owned:
             total = None  # to end it would be more than to observe
-        deadlines = [] if total is None else [self._started_at + total]
-        if self._recovering_since is not None:
-            left = self.options.max_recovery_s - self._recovered_s
-            deadlines.append(self._recovering_since + left)
-        return min(deadlines, default=None)
+        return None if total is None else self._started_at + total
+
+    def _overall_deadline(self) -> float | None:
+        times = (self._total_deadline(), self._recovery.deadline())
+        return min((time for time in times if time is not None), default=None)
 
     # Inputs -------------------------------------------------------------------------------
 
@@ -245,7 +232,7 @@ class Stream:
         """
         if self._state is not _State.CONNECTING:
             return
-        record = self._records[-1]
+        record = self._account.records[-1]
         record.status = status
         record.request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), "")
         if not 200 <= status < 300:
@@ -254,7 +241,7 @@ class Stream:
         self._state = _State.READING
         self._ended_at = None
         if self._plan is not None:
-            self._tries[self._plan.rung] = self._tries.get(self._plan.rung, 0) + 1
+            self._recovery.answered(self._plan.rung)
         choices = 1 if self._facts is None else self._facts.choices
         self._attempt = Attempt(
             self.dialect,
@@ -274,10 +261,10 @@ class Stream:
         # Claude 4.6+ and others answer a prefill they do not take with 400.
         refused = self.attempt_number > 1 and plan is not None and status in (400, 422)
         if refused and plan is not None:
-            self._refused.add(plan.rung)
+            self._recovery.refuse(plan.rung)
         retryable = refused or may_retry(status, headers)
         error = error_in(problem, final=self.dialect.final_errors)
-        self._records[-1].error = error
+        self._account.records[-1].error = error
         detail = f"the provider answered {status}"
         if error is not None:
             named = short_words([error.type, error.code])
@@ -286,7 +273,7 @@ class Stream:
             told = headers.get("x-should-retry", "").lower() == "true"
             retryable = retryable and (refused or told or error.retryable)
         wall = None if self._wall_offset is None else now + self._wall_offset
-        self._asked_wait_s = retry_after_s(headers, wall_time=wall)
+        self._recovery.ask_to_wait(retry_after_s(headers, wall_time=wall))
         self._fail(Fault.of(FaultKind.HTTP_ERROR, detail, retryable=retryable), now)
 
     def resume(self, now: float) -> None:
@@ -303,7 +290,7 @@ class Stream:
             return
         self._bytes_in += len(data)
         self._liveness.receive(now)
-        if self._splice is None and self._delivery.idle and self._recovering_since is None:
+        if self._splice is None and self._delivery.idle and not self._recovery.active:
             passed = attempt.receive_texts(data)
             if passed is not None:
                 self._pass_texts(*passed, now)
@@ -318,14 +305,14 @@ class Stream:
 
     def _observe(self, data: bytes, attempt: Attempt, now: float) -> None:
         self._liveness.receive(now)
-        self._note_segment()
+        self._account.delivering(self._plan)
         events = []
         for step in attempt.receive(data):
             self.received.add(None, step.events)
             for event in step.events:
                 self._liveness.event(event, now)
             events += step.events
-        self._note_content(now)
+        self._account.delivered(now)
         self._actions.append(Deliver(data, events))
 
     def receive_eof(self, now: float) -> None:
@@ -357,12 +344,13 @@ class Stream:
         """Return when the response head must be there; the SDK rules its own request."""
         limit = self.options.timing.first_event_s
         ours = self.attempt_number > 1 or self._owned
-        return self._records[-1].started_at + limit if ours and limit is not None else None
+        began = self._account.records[-1].started_at
+        return began + limit if ours and limit is not None else None
 
     def _connect_timed_out(self, now: float) -> None:
         due = self._head_deadline()
         if due is not None and now >= due:
-            waited = now - self._records[-1].started_at
+            waited = now - self._account.records[-1].started_at
             self._fail(
                 Fault.of(
                     FaultKind.STALLED,
@@ -378,19 +366,12 @@ class Stream:
         self._deliver(self._delivery.handle_timer(now), now)
         due = self._liveness.handle_timer(now)
         if isinstance(due, StallNotice):
-            self._notices.append(
-                StallNotice(
-                    clock=due.clock,
-                    phase=due.phase,
-                    waited_s=due.waited_s,
-                    limit_s=due.limit_s,
-                    attempt=self.attempt_number,
-                )
-            )
+            self._notices.append(msgspec.structs.replace(due, attempt=self.attempt_number))
         elif due is not None:
             assert self._attempt is not None
             if self.options.mode == "observe":
-                self._add_fault(due)
+                # Nothing is ended for it, and it may still move on.
+                self._account.add(msgspec.structs.replace(due, severity="warning"))
                 self._liveness.restart(now)
             elif self._attempt.completeness.finished:
                 self._body_ended("closed", now)
@@ -403,20 +384,21 @@ class Stream:
         if self._state is _State.OVER:
             return
         attempt = self._attempt
-        if len(self._records) > 1 and any(type(action) is Connect for action in self._actions):
-            self._records.pop()  # never sent
+        records = self._account.records
+        if len(records) > 1 and any(type(action) is Connect for action in self._actions):
+            records.pop()  # never sent
         if attempt is not None and attempt.completeness.marked:
             # Nothing follows the last marker, so the consumer did not leave before an end.
             attempt.close("closed")
         elif attempt is not None and not attempt.completeness.finished:
-            self._faults += [self._numbered(fault) for fault in attempt.hidden_faults()]
+            for fault in attempt.hidden_faults():
+                self._account.add(fault)
             detail = f"{why} after {attempt.frames} frames, before the finish"
-            self._add_fault(Fault.of(FaultKind.CANCELLED, detail))
+            self._account.add(Fault.of(FaultKind.CANCELLED, detail))
         elif attempt is None:
-            self._add_fault(Fault.of(FaultKind.CANCELLED, f"{why} before an answer"))
+            self._account.add(Fault.of(FaultKind.CANCELLED, f"{why} before an answer"))
         if attempt is not None:
-            self._faults += [self._numbered(fault) for fault in attempt.faults]
-            attempt.faults.clear()
+            self._account.take_faults(attempt)
         self._actions.clear()
         self._actions.append(Disconnect(self.attempt_number))
         self._finish(None, now)
@@ -431,10 +413,9 @@ class Stream:
         The common case of a healthy stream; `_take` does the same the long way.
         """
         self._liveness.text(now)
-        self._note_segment()
+        self._account.delivering(self._plan)
         self.received.add_texts(texts.texts, texts.choice)
-        if self.outcome.first_content_s is None:
-            self._note_content(now)
+        self._account.delivered(now)
         self._bytes_out += len(data)
         self._actions.append(Deliver(data, texts))
 
@@ -466,26 +447,22 @@ class Stream:
             why = f"the attempt was given up: {splice.diverged}"
             fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why)
             if self._plan is not None and self._plan.rung == "replay":
-                self._refused.add("replay")
+                self._recovery.refuse("replay")
             self._attempt_failed(fault, now, polite=False)
 
     def _deliver(self, pieces: list[Piece], now: float) -> None:
         if not pieces:
             return
-        received = self.received
-        self._note_segment()
+        self._account.delivering(self._plan)
         events: list[Event] = []
         for piece in pieces:
-            received.add(piece.frame, piece.events)
+            self.received.add(piece.frame, piece.events)
             events += piece.events
         data = pieces[0].raw if len(pieces) == 1 else b"".join([piece.raw for piece in pieces])
         self._bytes_out += len(data)
-        if self._recovering_since is not None and any(is_content(event) for event in events):
-            self._recovered_s += now - self._recovering_since
-            self._recovering_since = None
-            self._tries.clear()
-            self._failures = 0
-        self._note_content(now)
+        if self._recovery.active and any(is_content(event) for event in events):
+            self._recovery.progressed(now)
+        self._account.delivered(now)
         self._actions.append(Deliver(data, events))
 
     def salvage(self, data: bytes | None) -> bytes | None:
@@ -498,7 +475,7 @@ class Stream:
             None if they cannot be told for certain, or frames of ours are on the wire.
         """
         queued = [action.data for action in self._actions if isinstance(action, Deliver)]
-        if len(self._records) > 1 or self._attempt is None:
+        if self.attempt_number > 1 or self._attempt is None:
             return None
         rest = [piece.raw for piece in self._delivery.held] + [self._attempt.pending]
         owed = self._bytes_in - self._bytes_out
@@ -507,33 +484,6 @@ class Stream:
                 self._actions.clear()
                 return b"".join(queued + rest + last)
         return None
-
-    def _note_content(self, now: float) -> None:
-        if self.outcome.first_content_s is None and self.received.has_content:
-            self.outcome.first_content_s = now - self._started_at
-
-    def _note_segment(self) -> None:
-        """What is delivered from here on was written by the attempt that runs."""
-        number = self.attempt_number
-        if not self._segments or self._segments[-1][0] != number:
-            self._segments.append((number, self._plan, self.received.characters))
-
-    def _provenance(self) -> list[Provenance]:
-        if not self._segments:
-            return []
-        ends = [start for _, _, start in self._segments[1:]] + [self.received.characters]
-        return [
-            Provenance(
-                attempt=number,
-                start=start,
-                end=end,
-                rung="first" if plan is None else plan.rung,
-                guarantee="byte-exact" if plan is None else plan.guarantee,
-                anchor=0 if plan is None else plan.anchor,
-            )
-            for (number, plan, start), end in zip(self._segments, ends, strict=True)
-            if end > start
-        ]
 
     # Ends ---------------------------------------------------------------------------------
 
@@ -566,110 +516,59 @@ class Stream:
 
     def _succeed(self, now: float) -> None:
         assert self._attempt is not None
-        self._close_record(None, now)
-        self._faults += [self._numbered(fault) for fault in self._attempt.faults]
-        self._attempt.faults.clear()
+        self._account.take_faults(self._attempt)
         self._actions.append(Disconnect(self.attempt_number))
         self._finish(None, now)
 
     def _attempt_failed(self, fault: Fault, now: float, *, polite: bool = True) -> None:
-        """A fault ended the running attempt: recover, or fail.
+        """A fault ended the running attempt: recover, or fail."""
+        attempt = self._attempt
+        assert attempt is not None
+        told = fault in attempt.faults
+        self._account.take_faults(attempt)
+        self._fail(fault, now, told=told, polite=polite)
 
-        Polite is to wait before the next one; no need where the server did nothing wrong.
-        """
-        assert self._attempt is not None
-        self._faults += [self._numbered(known) for known in self._attempt.faults]
-        if fault not in self._attempt.faults:
-            self._add_fault(fault)
-        self._attempt.faults.clear()
-        self._fail(fault, now, listed=True, polite=polite)
-
-    def _fail(self, fault: Fault, now: float, *, listed: bool = False, polite: bool = True) -> None:
-        if not listed:
-            self._add_fault(fault)
-        self._close_record(fault, now)
+    def _fail(self, fault: Fault, now: float, *, told: bool = False, polite: bool = True) -> None:
+        if not told:
+            self._account.add(fault)
+        attempt = self._attempt
+        self._account.end_attempt(attempt, fault, now)
         self._actions.append(Disconnect(self.attempt_number))
-        self._failures += polite
-        if self.options.mode != "heal":
-            self._observe_ladder(fault)
-            self._give_up(fault, now)
-            return
-        plan, skipped = choose(self._situation(fault))
-        self.outcome.skipped = skipped
-        if plan is None:
-            self._give_up(fault, now)
-            return
-        # A stream that broke off is taken up at once; a server that refused gets a pause.
-        wait = (
-            backoff_s(self._failures, jitter=self._jitter())
-            if polite and (self._failures > 1 or fault.kind in _BEFORE_BODY)
-            else 0.0
+        decision = self._recovery.decide(
+            fault,
+            now=now,
+            attempts=len(self._account.records),
+            anything_arrived=attempt is not None and attempt.bytes > 0,
+            open_call_delivered=self._delivery.open_call_delivered,
+            polite=polite,
+            until=self._total_deadline(),
         )
-        if self._asked_wait_s is not None:
-            wait = max(wait, self._asked_wait_s)
-            self._asked_wait_s = None
-        if self._recovering_since is None:
-            self._recovering_since = now
-        deadline = self._overall_deadline()
-        if deadline is not None and now + wait >= deadline:
-            why = f"the wait of {wait:.1f} s would pass the time allowed for recovery"
-            self.outcome.skipped = [*skipped, Skipped(rung=plan.rung, why=why)]
-            self._give_up(fault, now)
-        elif not self._permit(now):
-            why = "the process's share of heals is used up"
-            self.outcome.skipped = [*skipped, Skipped(rung=plan.rung, why=why)]
+        self._account.skip(decision.skipped)
+        if decision.plan is None:
             self._give_up(fault, now)
         else:
-            self._recover(plan, fault, skipped, now, wait)
+            self._recover(decision.plan, decision, fault, now)
 
-    def _situation(self, fault: Fault) -> Situation:
-        attempt = self._attempt
-        return Situation(
-            request=self.request,
-            dialect=self.dialect,
-            options=self.options,
-            delivered=self.received,
-            fault=fault,
-            open_call_delivered=self._delivery.open_call_delivered,
-            anything_arrived=attempt is not None and attempt.bytes > 0,
-            tries=self._tries,
-            refused=self._refused,
-            attempts=len(self._records),
-            added_bytes=self._added_bytes,
-        )
-
-    def _observe_ladder(self, fault: Fault) -> None:
-        """Say what healing would have done, and what it would have cost."""
-        plan, skipped = choose(self._situation(fault))
-        self.outcome.skipped = skipped
-        if plan is not None:
-            why = f"mode {self.options.mode}: would have sent {len(plan.request.body)} bytes more"
-            self.outcome.skipped = [*skipped, Skipped(rung=plan.rung, why=why)]
-
-    def _recover(
-        self, plan: Plan, fault: Fault, skipped: list[Skipped], now: float, wait: float
-    ) -> None:
+    def _recover(self, plan: Plan, decision: Decision, fault: Fault, now: float) -> None:
         assert self._facts is not None
         self._plan = plan
-        self._added_bytes += len(plan.request.body)
         self._attempt = None
-        leaked = self._delivery.open_call_delivered
+        assert not self._delivery.open_call_delivered, "the ladder is closed after part of a call"
         self._delivery.drop()
-        assert not leaked, "the ladder is closed once part of a call was delivered"
         self._delivery = self._new_delivery(first=not plan.spliced)
         self._splice = (
             Splice(self.dialect, plan, self.received, facts=self._facts) if plan.spliced else None
         )
-        self._retry_at = now + wait
+        self._retry_at = now + decision.wait_s
         self._state = _State.WAITING
         self._notices.append(
             Reconnecting(
-                attempt=len(self._records) + 1,
+                attempt=self.attempt_number + 1,
                 rung=plan.rung,
                 fault=fault,
-                wait_s=wait,
+                wait_s=decision.wait_s,
                 added_bytes=len(plan.request.body),
-                skipped=skipped,
+                skipped=decision.skipped,
             )
         )
         self._connect_if_due(now)
@@ -680,8 +579,7 @@ class Stream:
         assert self._plan is not None
         self._retry_at = None
         self._state = _State.CONNECTING
-        number = len(self._records) + 1
-        self._records.append(AttemptRecord(number=number, rung=self._plan.rung, started_at=now))
+        number = self._account.begin_attempt(self._plan.rung, now)
         request = self._plan.request
         if self.options.authorize is not None:
             request = self.options.authorize(request)
@@ -695,10 +593,9 @@ class Stream:
             detail = f"recovery took longer than {self.options.max_recovery_s:g} s"
         fault = Fault.of(FaultKind.STALLED, detail)
         if self._attempt is not None:
-            self._faults += [self._numbered(known) for known in self._attempt.faults]
-        self._add_fault(fault)
+            self._account.take_faults(self._attempt)
+        self._account.add(fault)
         if self._state is not _State.WAITING:
-            self._close_record(fault, now)
             self._actions.append(Disconnect(self.attempt_number))
         self._give_up(fault, now)
 
@@ -712,30 +609,8 @@ class Stream:
         self._finish(fault, now)
 
     def _finish(self, fault: Fault | None, now: float) -> None:
-        attempt = self._attempt
-        outcome = self.outcome
-        self._faults += judge_calls(self.received)
-        finishes = attempt.completeness.finishes if attempt is not None else {}
-        outcome.faults = self._faults
-        outcome.take(self.received)
-        outcome.provenance = self._provenance()
-        if fault is None:
-            # The faults of attempts that were recovered from do not fail the stream.
-            last = [f for f in self._faults if f.attempt in (0, self.attempt_number)]
-            outcome.status = status_of(last, finishes)
-            finished = attempt is not None and attempt.completeness.finished
-            outcome.complete = finished and outcome.status not in ("cancelled", "unconfirmed")
-        else:
-            outcome.status = "failed"
-            outcome.recoverable = is_recoverable([fault])
-        outcome.attempts = self._records
-        outcome.frames += attempt.frames if attempt is not None else 0
-        outcome.bytes = sum(record.bytes for record in self._records)
-        if self._records[-1].ended_at is None:
-            self._close_record(fault, now)
-            outcome.bytes = sum(record.bytes for record in self._records)
-        outcome.duration_s = now - self._started_at
         self._state = _State.OVER
+        outcome = self._account.close(self._attempt, fault, now)
         raised = fault
         if self.options.mode == "observe" and not (
             # Without an SDK there is nobody else to say what any reader would have noticed.
@@ -743,20 +618,6 @@ class Stream:
         ):
             raised = None
         self._actions.append(FinishStream(outcome, raised))
-
-    # Accounts -----------------------------------------------------------------------------
-
-    def _close_record(self, fault: Fault | None, now: float) -> None:
-        record = self._records[-1]
-        record.fault = None if fault is None else self._numbered(fault)
-        record.ended_at = now
-        if self._attempt is not None:
-            record.bytes = self._attempt.bytes
-            record.usage = self._attempt.usage
-            if (step := self._attempt.error_step) is not None:
-                record.error = next((e for e in step.events if type(e) is ProviderError), None)
-            if fault is not None:
-                self.outcome.frames += self._attempt.frames
 
     def _new_delivery(self, *, first: bool) -> Delivery:
         options = self.options
@@ -769,28 +630,9 @@ class Stream:
             max_lifecycle_bytes=min(options.max_frame_bytes, _MAX_LIFECYCLE_BYTES),
         )
 
-    def _numbered(self, fault: Fault) -> Fault:
-        return fault if fault.attempt else _with_attempt(fault, self.attempt_number)
-
-    def _add_fault(self, fault: Fault) -> None:
-        self._faults.append(self._numbered(fault))
-
-
-def _with_attempt(fault: Fault, number: int) -> Fault:
-    return Fault(
-        kind=fault.kind,
-        detail=fault.detail,
-        severity=fault.severity,
-        at_byte=fault.at_byte,
-        frame=fault.frame,
-        attempt=number,
-        retryable=fault.retryable,
-    )
-
 
 _RECEIVE = Receive()
-_BEFORE_BODY = (FaultKind.HTTP_ERROR, FaultKind.CONNECT_FAILED)
-_SEEN_BY_ANYONE = (*_BEFORE_BODY, FaultKind.CONNECTION_RESET, FaultKind.STALLED)
+_SEEN_BY_ANYONE = (*BEFORE_BODY, FaultKind.CONNECTION_RESET, FaultKind.STALLED)
 _REQUEST_IDS = (
     "x-request-id",
     "request-id",

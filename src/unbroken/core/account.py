@@ -1,0 +1,157 @@
+"""The account of a stream: its attempts, its faults, who wrote what, and how it ended."""
+
+from __future__ import annotations
+
+import msgspec
+
+from unbroken.core.attempt import Attempt
+from unbroken.core.checks.tools import judge_calls
+from unbroken.core.events import ProviderError
+from unbroken.core.faults import Fault
+from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
+from unbroken.core.received import Received
+from unbroken.core.recovery.ladder import Plan
+from unbroken.core.verdict import is_recoverable, status_of
+
+__all__ = ["Account"]
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+class Account:
+    """Write down what happens while a stream runs; sum it up as its outcome.
+
+    Args:
+        dialect: The dialect's name.
+        received: What the consumer has; filled by the stream.
+        now: When the stream began.
+    """
+
+    def __init__(self, dialect: str, received: Received, *, now: float) -> None:
+        self.outcome = Outcome(dialect=dialect)
+        self.records = [AttemptRecord(number=1, started_at=now)]
+        self._received = received
+        self._started_at = now
+        self._faults: list[Fault] = []
+        self._segments: list[tuple[int, Plan | None, int]] = []
+
+    @property
+    def number(self) -> int:
+        """The attempt that runs, from 1."""
+        return self.records[-1].number
+
+    def begin_attempt(self, rung: str, now: float) -> int:
+        """A further request is sent; return its number."""
+        number = len(self.records) + 1
+        self.records.append(AttemptRecord(number=number, rung=rung, started_at=now))
+        return number
+
+    def end_attempt(self, attempt: Attempt | None, fault: Fault | None, now: float) -> None:
+        """The running attempt is over; a fault says why if it failed."""
+        record = self.records[-1]
+        if record.ended_at is not None:
+            return
+        record.fault = None if fault is None else self._numbered(fault)
+        record.ended_at = now
+        if attempt is None:
+            return
+        record.bytes = attempt.bytes
+        record.usage = attempt.usage
+        self.outcome.frames += attempt.frames
+        if attempt.usage.output is None and attempt.completeness.content_seen:
+            written = self._received.characters - self._written_before(record.number)
+            record.usage.output = -(-written // _CHARACTERS_PER_TOKEN)
+            record.usage.estimated = True
+        if attempt.error_step is not None:
+            errors = (e for e in attempt.error_step.events if type(e) is ProviderError)
+            record.error = next(errors, None)
+
+    def _written_before(self, number: int) -> int:
+        starts = [start for each, _, start in self._segments if each == number]
+        return starts[0] if starts else self._received.characters
+
+    # Faults -------------------------------------------------------------------------------
+
+    def add(self, fault: Fault) -> None:
+        """A fault of the running attempt, or of the stream."""
+        self._faults.append(self._numbered(fault))
+
+    def take_faults(self, attempt: Attempt) -> None:
+        """The attempt's own faults, in the order of its bytes."""
+        self._faults += [self._numbered(fault) for fault in attempt.faults]
+        attempt.faults.clear()
+
+    def _numbered(self, fault: Fault) -> Fault:
+        if fault.attempt:
+            return fault
+        return msgspec.structs.replace(fault, attempt=self.number)
+
+    # Who wrote what -----------------------------------------------------------------------
+
+    def delivering(self, plan: Plan | None) -> None:
+        """What is delivered from here on was written by the attempt that runs."""
+        number = self.records[-1].number
+        if not self._segments or self._segments[-1][0] != number:
+            self._segments.append((number, plan, self._received.characters))
+
+    def delivered(self, now: float) -> None:
+        """Something was delivered."""
+        if self.outcome.first_content_s is None and self._received.has_content:
+            self.outcome.first_content_s = now - self._started_at
+
+    def _provenance(self) -> list[Provenance]:
+        ends = [start for _, _, start in self._segments[1:]] + [self._received.characters]
+        return [
+            Provenance(
+                attempt=number,
+                start=start,
+                end=end,
+                rung="first" if plan is None else plan.rung,
+                guarantee="byte-exact" if plan is None else plan.guarantee,
+                anchor=0 if plan is None else plan.anchor,
+            )
+            for (number, plan, start), end in zip(self._segments, ends, strict=False)
+            if end > start
+        ]
+
+    # The end ------------------------------------------------------------------------------
+
+    def so_far(self, now: float) -> Outcome:
+        """Return what is known while the stream runs; its status is ``unconfirmed``."""
+        outcome = msgspec.structs.replace(
+            self.outcome,
+            status="unconfirmed",
+            faults=list(self._faults),
+            attempts=list(self.records),
+            provenance=self._provenance(),
+            duration_s=now - self._started_at,
+        )
+        outcome.take(self._received)
+        return outcome
+
+    def skip(self, skipped: list[Skipped]) -> None:
+        """Rungs that were not taken at the last failure."""
+        self.outcome.skipped = skipped
+
+    def close(self, attempt: Attempt | None, fault: Fault | None, now: float) -> Outcome:
+        """Return the outcome of a stream that is over; a fault means that it failed."""
+        outcome = self.outcome
+        self.end_attempt(attempt, fault, now)
+        self._faults += judge_calls(self._received)
+        outcome.faults = self._faults
+        outcome.take(self._received)
+        outcome.provenance = self._provenance()
+        if fault is None:
+            # The faults of attempts that were recovered from do not fail the stream.
+            last = [f for f in self._faults if f.attempt in (0, self.number)]
+            finishes = attempt.completeness.finishes if attempt is not None else {}
+            outcome.status = status_of(last, finishes)
+            finished = attempt is not None and attempt.completeness.finished
+            outcome.complete = finished and outcome.status not in ("cancelled", "unconfirmed")
+        else:
+            outcome.status = "failed"
+            outcome.recoverable = is_recoverable([fault])
+        outcome.attempts = self.records
+        outcome.bytes = sum(record.bytes for record in self.records)
+        outcome.duration_s = now - self._started_at
+        return outcome
