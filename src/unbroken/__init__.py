@@ -9,7 +9,10 @@ the seam is marked, with its evidence.
 
 from __future__ import annotations
 
-from unbroken.api import async_http_client, http_client
+from typing import TYPE_CHECKING, Any
+
+from unbroken.core import events
+from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.errors import (
     IncompleteStreamError,
     StreamingError,
@@ -23,8 +26,23 @@ from unbroken.core.outcome import Outcome, Provenance
 from unbroken.core.verdict import check
 from unbroken.core.wire import NDJSONDecoder, SSEDecoder
 
+if TYPE_CHECKING:
+    from unbroken.api import (
+        AsyncEventStream,
+        EventStream,
+        aiter_text,
+        astream,
+        async_http_client,
+        http_client,
+        iter_text,
+        stream,
+        wrap,
+    )
+
 __all__ = [
+    "AsyncEventStream",
     "Clocks",
+    "EventStream",
     "Fault",
     "FaultKind",
     "Frame",
@@ -33,11 +51,34 @@ __all__ = [
     "Options",
     "Outcome",
     "Provenance",
+    "Reconnecting",
     "SSEDecoder",
+    "StallNotice",
     "StreamTimeoutError",
     "StreamingError",
+    "aiter_text",
+    "astream",
     "async_http_client",
     "check",
+    "events",
     "http_client",
+    "iter_text",
     "outcome_of",
+    "stream",
+    "wrap",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Later than the rest: the core has to be there without what drives it.
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from unbroken import api
+
+    value = globals()[name] = getattr(api, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

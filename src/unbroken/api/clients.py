@@ -1,10 +1,11 @@
-"""The public functions: clients for SDKs, and streams without an SDK."""
+"""HTTP clients: for SDKs, with Unbroken under them; and a plain one for our own requests."""
 
 from __future__ import annotations
 
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -13,16 +14,19 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.telemetry import Callbacks
 
-__all__ = ["async_http_client", "http_client"]
+__all__ = ["LIBRARIES", "async_http_client", "http_client", "load_library", "plain_client"]
 
-_LIBRARIES = ("httpx2", "httpx")
+LIBRARIES = ("httpx2", "httpx")
 _TIMEOUT_S, _CONNECT_S = 600.0, 5.0  # as the vendors' own clients
 _MAX_CONNECTIONS, _MAX_KEEPALIVE = 1000, 100
 
 
-def _library(name: str) -> tuple[Any, Any]:
+Wrap = Callable[[Any], Any]
+
+
+def load_library(name: str) -> tuple[Any, Any]:
     """Return the HTTP library and our transports for it."""
-    if name not in _LIBRARIES:
+    if name not in LIBRARIES:
         msg = f"library must be httpx2 or httpx, not {name!r}"
         raise ValueError(msg)
     try:
@@ -45,7 +49,7 @@ def _keepalive() -> list[tuple[int, int, int]]:
     return options
 
 
-def _client(
+def _guarded_client(
     asynchronous: bool,
     library: str,
     options: Options | None,
@@ -53,9 +57,22 @@ def _client(
     transport: Any,
     client_options: dict[str, Any],
 ) -> Any:
-    http, ours = _library(library)
+    http, ours = load_library(library)
+    kind = ours.AsyncTransport if asynchronous else ours.Transport
+    wrap = partial(kind, options=options, observer=observer)
+    return _client(asynchronous, http, wrap, transport, client_options)
+
+
+def plain_client(library: str, *, asynchronous: bool) -> Any:
+    """Return a client with the same settings, but without Unbroken and without timeouts."""
+    http, _ = load_library(library)
+    return _client(asynchronous, http, lambda inner: inner, None, {"timeout": None})
+
+
+def _client(
+    asynchronous: bool, http: Any, wrap: Wrap, transport: Any, client_options: dict[str, Any]
+) -> Any:
     prefix = "Async" if asynchronous else ""
-    wrap = getattr(ours, f"{prefix}Transport")
     inner = getattr(http, f"{prefix}HTTPTransport")
     settings = {
         "timeout": http.Timeout(_TIMEOUT_S, connect=_CONNECT_S),
@@ -75,12 +92,15 @@ def _client(
 
     def guarded(**more: Any) -> Any:
         made = inner(limits=limits, socket_options=_keepalive(), **network, **more)
-        return wrap(made, options=options, observer=observer)
+        return wrap(made)
 
     proxy = settings.pop("proxy", None)
-    mounts = dict(settings.pop("mounts", None) or {})
+    mounts = {
+        pattern: None if mounted is None else wrap(mounted)
+        for pattern, mounted in (settings.pop("mounts", None) or {}).items()
+    }
     if transport is not None:
-        main = wrap(transport, options=options, observer=observer)
+        main = wrap(transport)
     else:
         main = guarded(proxy=proxy) if proxy is not None else guarded()
         if proxy is None and trust_env:
@@ -132,7 +152,7 @@ def http_client(
         ValueError: If the library is neither of the two.
     """
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
-    return _client(False, library, options, observer, transport, client_options)
+    return _guarded_client(False, library, options, observer, transport, client_options)
 
 
 def async_http_client(
@@ -147,4 +167,4 @@ def async_http_client(
 ) -> Any:
     """Return the async twin of `http_client`, for ``AsyncOpenAI(http_client=...)`` and kin."""
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
-    return _client(True, library, options, observer, transport, client_options)
+    return _guarded_client(True, library, options, observer, transport, client_options)

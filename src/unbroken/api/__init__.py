@@ -1,0 +1,20 @@
+"""The public functions: clients for SDKs, and streams without an SDK."""
+
+from __future__ import annotations
+
+from unbroken.api.clients import async_http_client, http_client
+from unbroken.api.direct import AsyncEventStream, EventStream, astream, stream
+from unbroken.api.texts import aiter_text, iter_text
+from unbroken.api.wrapping import wrap
+
+__all__ = [
+    "AsyncEventStream",
+    "EventStream",
+    "aiter_text",
+    "astream",
+    "async_http_client",
+    "http_client",
+    "iter_text",
+    "stream",
+    "wrap",
+]
