@@ -1,0 +1,145 @@
+"""The command line's frame: global options, and the one place where errors become text.
+
+Exit codes of all commands: 0 fine; 1 the stream (or demo) is not; 2 wrong usage, or
+something could not be read; 130 Ctrl-C; 141 whoever read our output has left.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from unbroken.cli.ask import ask
+from unbroken.cli.check import check
+from unbroken.cli.decode import decode
+from unbroken.cli.demo import demo
+from unbroken.cli.screen import CliError, say_error
+
+__all__ = ["app", "run"]
+
+_INTERRUPTED, _NO_READER = 130, 141  # what shells show for SIGINT and SIGPIPE
+
+# typer brings its own click from some version on; by this way both are the same to us.
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class _Group(TyperGroup):
+    """The commands; turns what goes wrong in one into a line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that left can still be dealt with
+            return result
+        except CliError as error:
+            say_error(str(error))
+            raise typer.Exit(2) from None
+        except BrokenPipeError:
+            _forget_stdout()
+            raise typer.Exit(_NO_READER) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+        except MemoryError:
+            say_error("not enough memory for this input: check a part of it")
+            raise typer.Exit(2) from None
+
+
+def _forget_stdout() -> None:
+    """Point standard output at nothing, or Python complains once more when it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            number = version("unbroken")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        typer.echo(f"unbroken {number}")
+        raise typer.Exit
+
+
+def _no_color(wanted: bool) -> None:
+    if wanted:
+        os.environ["NO_COLOR"] = "1"  # rich reads it, in all that is made later
+        os.environ.pop("FORCE_COLOR", None)
+
+
+def _help(command: Callable[..., None]) -> str:
+    """Return a docstring with each paragraph on one line, for typer to wrap anew."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
+        ),
+    ] = False,
+    no_color: Annotated[
+        bool,
+        typer.Option(
+            "--no-color",
+            envvar="UNBROKEN_NO_COLOR",
+            callback=_no_color,
+            is_eager=True,
+            help="Write without colours (as NO_COLOR=1 does).",
+        ),
+    ] = False,
+) -> None:
+    """LLM token streams that do not break: see it, ask through it, judge a recording.
+
+    In Python it is one line: [bold]openai.OpenAI(http_client=unbroken.http_client())[/bold]
+
+    Every option can also come from the environment: each command's help says how.
+    """
+
+
+for _command in (demo, ask, check, decode):
+    app.command(_command.__name__, help=_help(_command))(_command)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        arguments: The words after the program's name; None takes those of the process.
+    """
+    try:
+        code = app(args=arguments, prog_name="unbroken", standalone_mode=False)
+    except _ClickError as error:
+        return _usage_error(error)
+    except (typer.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "unbroken"
+    message = error.format_message().strip().rstrip(".")
+    if not message:  # no arguments at all: the help was shown
+        return 2
+    say_error(f"{message[0].lower()}{message[1:]} (see: {where} --help)")
+    return 2
