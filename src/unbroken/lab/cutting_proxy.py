@@ -61,12 +61,15 @@ class Cut:
         after_bytes: Strike after so many bytes of the body (its content, chunked framing
             not counted), also in the middle of an event.
         stall_s: How long a stall lasts; None stalls until the client leaves.
+        ping_s: During a stall, seconds between SSE comments that only say that the
+            connection lives; None sends none. They count neither as events nor as bytes.
     """
 
     how: How = "none"
     after_events: int | None = None
     after_bytes: int | None = None
     stall_s: float | None = None
+    ping_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.after_events is not None and self.after_bytes is not None:
@@ -317,7 +320,13 @@ class _Passage:
         self._armed = False
         self._note()
         left_s = float("inf") if self._cut.stall_s is None else self._cut.stall_s
+        next_ping_s = 0.0
         while left_s > 0:
+            if self._cut.ping_s is not None:
+                next_ping_s -= _STALL_STEP_S
+                if next_ping_s < 0:
+                    next_ping_s = self._cut.ping_s
+                    self._send(b": ping\n\n")
             if self._exchange.client_left():
                 raise ConnectionAbortedError
             if not self._proxy.sleep(min(left_s, _STALL_STEP_S)):

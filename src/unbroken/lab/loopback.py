@@ -11,6 +11,7 @@ import contextlib
 import socket
 import socketserver
 import struct
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
@@ -121,6 +122,17 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         with self._lock:
             self._open.discard(request)
         super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what a connection's thread raised, unless the client just went away.
+
+        A reset may also arrive while the next request line is awaited, where no code of
+        ours is on the stack.
+        """
+        error = sys.exception()
+        gone = isinstance(error, (ConnectionError, TimeoutError))
+        if not gone and not (self.owner.stopping and isinstance(error, (OSError, ValueError))):
+            super().handle_error(request, client_address)
 
     def cut_all(self) -> None:
         """Wake every thread that reads or writes, by ending its connection."""
