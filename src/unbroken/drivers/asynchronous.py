@@ -273,11 +273,7 @@ class AsyncDriver(Driver):
             self.abort()  # another task reads: it lets go of the connection, at once
             return
         self._disarm()
-        if not self._bypassed:
-            self.stream.cancel(self.clock())
-            while (action := self.stream.next_action()) is not None:
-                if isinstance(action, FinishStream):
-                    self._finish(action)
+        self._settle()
         await self._disconnect()
 
     def __del__(self) -> None:
@@ -285,6 +281,7 @@ class AsyncDriver(Driver):
         if self._body is not None:
             self._disarm()
             self._body.abort()
+            self._settle()
 
 
 def _ring(driver: weakref.ref[AsyncDriver]) -> None:

@@ -9,6 +9,7 @@ from random import Random
 
 from unbroken.core.actions import FinishStream
 from unbroken.core.dialects.base import Dialect
+from unbroken.core.errors import error_class
 from unbroken.core.events import Event
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
@@ -154,8 +155,24 @@ class Driver:
             return self._read_error  # as without us
         return None
 
+    def _settle(self) -> None:
+        """The consumer left: settle the outcome. No error of ours may reach who leaves."""
+        if self._bypassed:
+            return
+        try:
+            self.stream.cancel(self.clock())
+            while (action := self.stream.next_action()) is not None:
+                if isinstance(action, FinishStream):
+                    self._finish(action)
+        except Exception as bug:  # noqa: BLE001 - told, and the connection is let go all the same
+            self._observer.internal_error(bug)
+
     def _exception(self, outcome: Outcome, fault: Fault) -> Exception:
-        error = self._wording.exception(outcome, fault, self.stream.request)
+        try:
+            error = self._wording.exception(outcome, fault, self.stream.request)
+        except Exception as bug:  # noqa: BLE001 - a class of some SDK that cannot be made
+            self._observer.internal_error(bug)
+            error = error_class(fault)(outcome=outcome, fault=fault)
         error.__cause__ = self._read_error
         return error
 

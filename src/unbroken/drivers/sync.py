@@ -222,15 +222,7 @@ class SyncDriver(Driver):
             self.abort()  # the thread that reads lets go of the connection, at once
             return
         self._closed.set()
-        if self._bypassed:
-            self._disconnect()
-            return
-        self.stream.cancel(self.clock())
-        while (action := self.stream.next_action()) is not None:
-            if isinstance(action, Disconnect):
-                self._disconnect()
-            elif isinstance(action, FinishStream):
-                self._finish(action)
+        self._settle()
         self._disconnect()
 
     def __del__(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import os
 import threading
 import time
@@ -16,6 +17,8 @@ import weakref
 from collections.abc import Callable
 
 __all__ = ["Alarm", "shared_timer"]
+
+_log = logging.getLogger("unbroken")
 
 
 class Alarm:
@@ -81,7 +84,11 @@ class Timer:
                 if alarm.planned != when:
                     continue  # an earlier wake-up took its place
                 alarm.planned = None
-            self.arm(alarm, alarm.ring())
+            try:
+                self.arm(alarm, alarm.ring())
+            except Exception as bug:  # noqa: BLE001 - told, see below
+                # One stream loses its clocks; those of all others depend on this thread.
+                _log.exception("unbroken failed (%s) at a deadline", type(bug).__name__)
 
 
 _shared = Timer()

@@ -106,18 +106,22 @@ class AsyncTransport:
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
-        plan = plan_for(request, self._options)
+        plan = plan_for(request, self._options, self._observer)
         response = await self._inner.handle_async_request(request)
         if plan is None or not is_protected(plan, response):
             return response
-        driver = AsyncDriver(
-            plan.request,
-            plan.dialect,
-            options=plan.options,
-            observer=self._observer,
-            upstream=_Upstream(self.library, request, self._inner),
-            body=Body(response),
-        )
+        try:
+            driver = AsyncDriver(
+                plan.request,
+                plan.dialect,
+                options=plan.options,
+                observer=self._observer,
+                upstream=_Upstream(self.library, request, self._inner),
+                body=Body(response),
+            )
+        except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
+            self._observer.internal_error(bug)
+            return response
         return self.library.Response(
             status_code=response.status_code,
             headers=response_headers(response),

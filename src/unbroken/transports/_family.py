@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -14,6 +15,7 @@ from unbroken.core.faults import Fault
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.request import Request
+from unbroken.telemetry import Observer
 from unbroken.transports._decoding import Inflater, inflater_for
 from unbroken.transports._errors import exception_for, explain
 
@@ -32,7 +34,7 @@ class Plan:
     wants_stream: bool | None
 
 
-def plan_for(request: Any, options: Options) -> Plan | None:
+def plan_for(request: Any, options: Options, observer: Observer) -> Plan | None:
     """Return how to treat a request of the library, or None to leave it alone.
 
     The mode comes from the header ``x-unbroken-mode`` (removed here), else from
@@ -47,9 +49,14 @@ def plan_for(request: Any, options: Options) -> Plan | None:
     if options.mode == "off" or request.method != "POST":
         return None
     try:
-        body = request.content
-    except Exception:  # noqa: BLE001 - RequestNotRead: a body that can be read only once
-        body = None
+        return _plan(request, options)
+    except Exception as bug:  # noqa: BLE001 - told; the request goes its way without us
+        observer.internal_error(bug)
+        return None
+
+
+def _plan(request: Any, options: Options) -> Plan | None:
+    body = _content(request)
     facts = Request(
         method=request.method,
         url=str(request.url),
@@ -72,6 +79,18 @@ def plan_for(request: Any, options: Options) -> Plan | None:
         options,
         True,
     )
+
+
+def _content(request: Any) -> bytes | None:
+    """Return the request's body, or None for one that can be read only once."""
+    try:
+        content: bytes = request.content
+    except Exception:  # noqa: BLE001 - RequestNotRead, of either library
+        library = sys.modules[type(request).__module__.partition(".")[0]]
+        if not isinstance(request.stream, library.ByteStream):
+            return None
+        content = request.read()  # after a redirect: in memory, though it was not read yet
+    return content
 
 
 def is_protected(plan: Plan, response: Any) -> bool:

@@ -103,18 +103,22 @@ class SyncTransport:
 
     def handle_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
-        plan = plan_for(request, self._options)
+        plan = plan_for(request, self._options, self._observer)
         response = self._inner.handle_request(request)
         if plan is None or not is_protected(plan, response):
             return response
-        driver = SyncDriver(
-            plan.request,
-            plan.dialect,
-            options=plan.options,
-            observer=self._observer,
-            upstream=_Upstream(self.library, request, self._inner),
-            body=Body(response, request),
-        )
+        try:
+            driver = SyncDriver(
+                plan.request,
+                plan.dialect,
+                options=plan.options,
+                observer=self._observer,
+                upstream=_Upstream(self.library, request, self._inner),
+                body=Body(response, request),
+            )
+        except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
+            self._observer.internal_error(bug)
+            return response
         return self.library.Response(
             status_code=response.status_code,
             headers=response_headers(response),
