@@ -1,0 +1,1 @@
+"""A seeded world around the core: an upstream whose truth is known, in virtual time."""

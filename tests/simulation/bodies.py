@@ -1,0 +1,162 @@
+"""From a truth to the bytes of a healthy stream, in one of the many legal shapes.
+
+Delta sizes, line ends, escapes, comments, pings, empty deltas and unknown fields vary; a
+surrogate pair may be cut over two deltas. The frames come from the dialect's own encoder; that
+they say the truth is checked with the reader of these tests.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from random import Random
+
+from tests.simulation.speech import Truth
+from unbroken.core.dialects.base import Answer, AnswerCall, Dialect
+
+__all__ = ["Style", "encode", "pieces_of"]
+
+# A pair cut over two deltas is legal only as two escapes, which strict writers refuse: until
+# the frames are written, each half stands as a character of the private use area.
+_SHIFT = 0xE000 - 0xD800
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a server writes."""
+
+    eol: str = "\n"
+    space: str = " "
+    ascii: bool = False
+    cut_pairs: bool = False
+    longest_piece: int = 12
+    comments: float = 0.0
+    pings: float = 0.0
+    extra_field: bool = False
+    ids: bool = False
+    usage: bool = True
+    serial: int = 1
+
+    @classmethod
+    def of(cls, draw: Random, dialect: str, serial: int) -> Style:
+        busy = draw.random() < 0.3
+        return cls(
+            eol="\r\n" if draw.random() < 0.25 else "\n",
+            space="" if draw.random() < 0.15 else " ",
+            ascii=draw.random() < 0.25,
+            cut_pairs=draw.random() < 0.3,
+            longest_piece=draw.choice((1, 4, 12, 12, 40, 400)),
+            comments=0.2 if busy and dialect not in ("gemini", "ollama") else 0.0,
+            pings=0.2 if busy else 0.0,
+            extra_field=draw.random() < 0.2,
+            ids=draw.random() < 0.1,
+            usage=draw.random() < 0.8,
+            # Some servers give every answer the same ids.
+            serial=serial if draw.random() < 0.8 else 1,
+        )
+
+
+def pieces_of(draw: Random, text: str, style: Style) -> tuple[str, ...]:
+    """Cut a text into deltas."""
+    if style.cut_pairs:
+        text = "".join(_halves(char) if char > "\uffff" else char for char in text)
+    pieces = []
+    at = 0
+    while at < len(text):
+        size = draw.randint(1, style.longest_piece)
+        pieces.append(text[at : at + size])
+        at += size
+    return tuple(pieces)
+
+
+def _halves(char: str) -> str:
+    pair = char.encode("utf-16-be")
+    return "".join(chr(int.from_bytes(pair[at : at + 2], "big") + _SHIFT) for at in (0, 2))
+
+
+def encode(draw: Random, dialect: Dialect, truth: Truth, style: Style) -> list[bytes]:
+    """Return the frames of a whole, healthy stream, all of its bytes."""
+    answer = Answer(
+        text=pieces_of(draw, truth.text, style),
+        reasoning=pieces_of(draw, truth.reasoning, style),
+        calls=tuple(
+            AnswerCall(
+                name=name,
+                arguments=pieces_of(draw, arguments, style)
+                if dialect.name not in ("gemini", "ollama")
+                else (arguments,),
+                id=f"call_{style.serial}_{at}",
+            )
+            for at, (name, arguments) in enumerate(truth.calls)
+        ),
+        finish=truth.finish,  # type: ignore[arg-type]
+        usage=(draw.randrange(5, 99), draw.randrange(5, 99)) if style.usage else None,
+        id=f"answer-{style.serial}",
+        created=1_700_000_000 + style.serial,
+    )
+    frames: list[bytes] = []
+    for at, raw in enumerate(dialect.encode(answer)):
+        if style.comments and draw.random() < style.comments:
+            frames.append(f": keep-alive{style.eol}{style.eol}".encode())
+        if at and style.pings and draw.random() < style.pings:
+            frames += _ping(dialect.name, style)
+        frames.append(_written(dialect, raw, style, at))
+    if style.comments and draw.random() < 0.3:
+        frames.append(f": bye{style.eol}{style.eol}".encode())
+    return frames
+
+
+def _written(dialect: Dialect, raw: bytes, style: Style, at: int) -> bytes:
+    name, payload = "", raw.decode().strip()
+    if dialect.wire == "sse":
+        for line in raw.decode().replace("\r\n", "\n").split("\n"):
+            key, _, value = line.partition(": ")
+            if key == "event":
+                name = value
+            elif key == "data":
+                payload = value
+    if payload[:1] == "{":
+        if style.ascii or style.extra_field:
+            value = json.loads(payload)
+            if style.extra_field:
+                value["obfuscation"] = "x" * (at % 5)
+            payload = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if style.cut_pairs or style.ascii:
+            payload = _escaped(payload, everything=style.ascii)
+    if dialect.wire == "ndjson":
+        return (payload + style.eol).encode()
+    lines = [f"id:{style.space}{at}"] if style.ids else []
+    lines += [f"event:{style.space}{name}"] if name else []
+    lines += [f"data:{style.space}{payload}", "", ""]
+    return style.eol.join(lines).encode()
+
+
+def _escaped(payload: str, *, everything: bool) -> str:
+    out = []
+    for char in payload:
+        code = ord(char)
+        if 0xE000 <= code <= 0xE7FF:
+            out.append(f"\\u{code - _SHIFT:04x}")
+        elif everything and code > 0x7E:
+            out.append(json.dumps(char)[1:-1])
+        else:
+            out.append(char)
+    return "".join(out)
+
+
+def _ping(dialect: str, style: Style) -> list[bytes]:
+    """Return a frame that says nothing, where the dialect has one that may come anywhere."""
+    match dialect:
+        case "openai-chat":
+            empty = {
+                "id": f"answer-{style.serial}",
+                "object": "chat.completion.chunk",
+                "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
+            }
+            name, payload = "", json.dumps(empty)
+        case "anthropic-messages":
+            name, payload = "ping", '{"type": "ping"}'
+        case _:
+            return []
+    lines = [f"event: {name}"] if name else []
+    return [style.eol.join([*lines, f"data: {payload}", "", ""]).encode()]

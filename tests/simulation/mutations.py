@@ -1,0 +1,430 @@
+"""Cores broken by hand. The simulation must go red on each, or it proves nothing.
+
+Each is one small lie of the kind that a hasty change tells: a comparison left out, a buffer
+not emptied, a limit not asked. `broken(name)` applies it while it is entered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from unbroken.core import stream as stream_module
+from unbroken.core.actions import Deliver, Disconnect
+from unbroken.core.attempt import Attempt
+from unbroken.core.checks.completeness import Completeness
+from unbroken.core.checks.liveness import Liveness
+from unbroken.core.checks.ordering import Ordering
+from unbroken.core.dialects.openai_chat import OpenAIChat
+from unbroken.core.options import Options
+from unbroken.core.received import Received
+from unbroken.core.recovery import backoff, ladder, seam
+from unbroken.core.recovery.delivery import Delivery
+from unbroken.core.recovery.splice import Piece, Splice
+from unbroken.core.stream import Stream
+
+__all__ = ["MUTATIONS", "broken"]
+
+_Patch = Callable[["_Patcher"], None]
+MUTATIONS: dict[str, _Patch] = {}
+
+
+class _Patcher:
+    """Sets attributes, and puts them back."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[object, str, Any]] = []
+
+    def set(self, owner: object, name: str, value: object) -> Any:
+        before = vars(owner)[name]
+        self._before.append((owner, name, before))
+        setattr(owner, name, value)
+        return before
+
+    def undo(self) -> None:
+        for owner, name, before in reversed(self._before):
+            setattr(owner, name, before)
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Break the core in one way."""
+    patcher = _Patcher()
+    try:
+        MUTATIONS[name](patcher)
+        yield
+    finally:
+        patcher.undo()
+
+
+def _mutation(patch: _Patch) -> _Patch:
+    MUTATIONS[patch.__name__.replace("_", "-")] = patch
+    return patch
+
+
+# Seams --------------------------------------------------------------------------------------
+
+
+@_mutation
+def any_continuation_is_accepted(core: _Patcher) -> None:
+    def feed(self: seam.AnchorMatch, text: str) -> str:
+        self.matched = True
+        return text
+
+    core.set(seam.AnchorMatch, "feed", feed)
+
+
+@_mutation
+def the_overlap_is_not_trimmed(core: _Patcher) -> None:
+    def take(self: seam.AnchorMatch, way: Any) -> str:
+        self.matched = True
+        return way._expected[-6:] + "".join(way.rest)
+
+    core.set(seam.AnchorMatch, "_take", take)
+
+
+@_mutation
+def an_echo_is_taken_for_an_anchor(core: _Patcher) -> None:
+    before = seam.AnchorMatch.__init__
+
+    def init(self: seam.AnchorMatch, *, sent: str, anchor: str) -> None:
+        before(self, sent=sent, anchor=anchor)
+        self._echo._expected = sent.lstrip()  # the anchor behind it is then written again
+
+    core.set(seam.AnchorMatch, "__init__", init)
+
+
+@_mutation
+def anchors_of_one_letter_do(core: _Patcher) -> None:
+    core.set(ladder, "ANCHOR_LETTERS", 1)
+
+
+@_mutation
+def a_replay_is_not_compared(core: _Patcher) -> None:
+    def feed(self: seam.ReplayMatch, text: str) -> str:
+        if self.matched:
+            return text
+        at = self._expected._at = self._expected._at + len(text)
+        due = len(self._expected._expected)
+        self.matched = at >= due
+        return text[len(text) - (at - due) :] if at > due else ""
+
+    core.set(seam.ReplayMatch, "feed", feed)
+
+
+@_mutation
+def a_shorter_replay_counts_as_whole(core: _Patcher) -> None:
+    def finish(self: seam.ReplayMatch) -> str:
+        self.matched = True
+        return ""
+
+    core.set(seam.ReplayMatch, "finish", finish)
+
+
+@_mutation
+def later_frames_pass_as_they_are(core: _Patcher) -> None:
+    def write(self: Splice, frame: Any, kept: list[Any], text: str) -> list[Piece]:
+        return [Piece(frame.raw, frame, kept)] if self.proven and kept else []
+
+    core.set(Splice, "_write", write)
+
+
+# Holding and delivering ---------------------------------------------------------------------
+
+
+@_mutation
+def calls_are_not_held(core: _Patcher) -> None:
+    before = Delivery.__init__
+
+    def init(self: Delivery, **given: Any) -> None:
+        before(self, **{**given, "hold_calls": False})
+
+    core.set(Delivery, "__init__", init)
+
+
+@_mutation
+def the_opening_is_not_held(core: _Patcher) -> None:
+    before = Delivery.__init__
+
+    def init(self: Delivery, **given: Any) -> None:
+        before(self, **{**given, "hold_lifecycle": False})
+
+    core.set(Delivery, "__init__", init)
+
+
+@_mutation
+def what_is_held_outlives_its_attempt(core: _Patcher) -> None:
+    core.set(Delivery, "drop", lambda self: None)
+    before = Stream._new_delivery
+
+    def new(self: Stream, *, first: bool) -> Delivery:
+        made = before(self, first=first)
+        if hasattr(self, "_delivery"):
+            made._held = self._delivery._held
+        return made
+
+    core.set(Stream, "_new_delivery", new)
+
+
+@_mutation
+def halves_of_a_pair_are_delivered(core: _Patcher) -> None:
+    before = Delivery.offer
+
+    def offer(self: Delivery, piece: Piece, now: float) -> list[Piece]:
+        out = before(self, piece, now)
+        return out or (self._flush() if self._half_pair and not self._open else [])
+
+    core.set(Delivery, "offer", offer)
+
+
+@_mutation
+def the_last_piece_is_lost(core: _Patcher) -> None:
+    before = Stream._body_ended
+
+    def ended(self: Stream, *given: Any) -> None:
+        self._delivery._held.clear()
+        before(self, *given)
+
+    core.set(Stream, "_body_ended", ended)
+    core.set(Delivery, "_flush", _all_but_the_finish(Delivery._flush))
+
+
+def _all_but_the_finish(before: Callable[[Delivery], list[Piece]]) -> Callable[..., list[Piece]]:
+    def flush(self: Delivery) -> list[Piece]:
+        last = self._held.pop() if len(self._held) > 3 else None
+        out = before(self)
+        if last is not None:
+            self._held.append(last)
+        return out
+
+    return flush
+
+
+@_mutation
+def a_delivery_is_made_twice(core: _Patcher) -> None:
+    before = Stream._deliver
+
+    def deliver(self: Stream, pieces: list[Piece], now: float) -> None:
+        before(self, pieces, now)
+        if pieces and self.attempt_number > 1:
+            self._actions.append(self._actions[-1])
+
+    core.set(Stream, "_deliver", deliver)
+
+
+@_mutation
+def memory_is_not_bounded(core: _Patcher) -> None:
+    core.set(Delivery, "_ease", lambda self: [])
+
+
+# Ends ---------------------------------------------------------------------------------------
+
+
+@_mutation
+def a_truncated_end_is_swallowed(core: _Patcher) -> None:
+    core.set(Completeness, "judge", lambda self, end, **given: [])
+
+
+@_mutation
+def an_end_is_made_up(core: _Patcher) -> None:
+    before = Stream._give_up
+
+    def give_up(self: Stream, fault: Any, now: float) -> None:
+        if isinstance(self.dialect, OpenAIChat) and self.received.has_content:
+            self._actions.append(Deliver(b"data: [DONE]\n\n", []))
+        before(self, fault, now)
+
+    core.set(Stream, "_give_up", give_up)
+
+
+@_mutation
+def malformed_frames_are_passed_over(core: _Patcher) -> None:
+    core.set(Attempt, "_malformed", lambda self, frame, error: None)
+
+
+@_mutation
+def a_finish_is_recovered_from(core: _Patcher) -> None:
+    before = ladder._closed_for_all
+
+    def closed(now: Any) -> str | None:
+        finishes, now.delivered.finishes = now.delivered.finishes, {}
+        try:
+            return before(now)
+        finally:
+            now.delivered.finishes = finishes
+
+    core.set(ladder, "_closed_for_all", closed)
+
+
+@_mutation
+def a_fault_is_not_raised(core: _Patcher) -> None:
+    before = Stream._finish
+
+    def finish(self: Stream, fault: Any, now: float) -> None:
+        before(self, fault, now)
+        over = self._actions.pop()
+        self._actions.append(type(over)(over.outcome, None))  # type: ignore[union-attr, call-arg]
+
+    core.set(Stream, "_finish", finish)
+
+
+@_mutation
+def observing_raises(core: _Patcher) -> None:
+    before = Stream._finish
+
+    def finish(self: Stream, fault: Any, now: float) -> None:
+        before(self, fault, now)
+        over = self._actions.pop()
+        self._actions.append(type(over)(over.outcome, fault))  # type: ignore[union-attr, call-arg]
+
+    core.set(Stream, "_finish", finish)
+
+
+# Limits and time ----------------------------------------------------------------------------
+
+
+@_mutation
+def attempts_are_not_counted(core: _Patcher) -> None:
+    before = ladder._closed_for_all
+
+    def closed(now: Any) -> str | None:
+        now.attempts = 0
+        return before(now)
+
+    core.set(ladder, "_closed_for_all", closed)
+
+
+@_mutation
+def added_input_is_not_counted(core: _Patcher) -> None:
+    core.set(ladder, "_over_budget", lambda plan, now: None)
+
+
+@_mutation
+def a_prompt_is_sent_again_all_the_same(core: _Patcher) -> None:
+    before = ladder._closed_for_all
+
+    def closed(now: Any) -> str | None:
+        found = before(now)
+        return None if found is not None and found.startswith("allow_resend") else found
+
+    core.set(ladder, "_closed_for_all", closed)
+
+
+@_mutation
+def final_errors_are_tried_again(core: _Patcher) -> None:
+    before = ladder._closed_for_all
+
+    def closed(now: Any) -> str | None:
+        found = before(now)
+        return None if found is not None and "would fail again" in found else found
+
+    core.set(ladder, "_closed_for_all", closed)
+
+
+@_mutation
+def every_answer_repeats(core: _Patcher) -> None:
+    core.set(ladder, "REPLAY_ALWAYS_BELOW", 1 << 40)
+
+
+@_mutation
+def recovery_takes_its_time(core: _Patcher) -> None:
+    def deadline(self: Stream) -> float | None:
+        total = self.options.timing.total_s
+        return None if total is None else self._started_at + total
+
+    core.set(Stream, "_overall_deadline", deadline)
+
+
+@_mutation
+def the_clocks_stand_still(core: _Patcher) -> None:
+    core.set(Liveness, "handle_timer", lambda self, now: None)
+    core.set(Liveness, "next_timer", lambda self: None)
+
+
+@_mutation
+def pings_are_progress(core: _Patcher) -> None:
+    before = Liveness.receive
+
+    def receive(self: Liveness, now: float) -> None:
+        before(self, now)
+        self.progress(now)
+
+    core.set(Liveness, "receive", receive)
+
+
+@_mutation
+def servers_are_not_waited_for(core: _Patcher) -> None:
+    core.set(stream_module, "retry_after_s", lambda headers, *, wall_time: None)
+
+
+@_mutation
+def milliseconds_are_seconds(core: _Patcher) -> None:
+    before = backoff.retry_after_s
+
+    def seconds(headers: Any, *, wall_time: float | None) -> float | None:
+        asked = before(headers, wall_time=wall_time)
+        return None if asked is None else asked / 1000
+
+    core.set(stream_module, "retry_after_s", seconds)
+
+
+# Accounts and order -------------------------------------------------------------------------
+
+
+@_mutation
+def provenance_is_off_by_one(core: _Patcher) -> None:
+    before = Stream._note_segment
+
+    def note(self: Stream) -> None:
+        known = len(self._segments)
+        before(self)
+        if len(self._segments) > max(1, known):
+            number, plan, start = self._segments[-1]
+            self._segments[-1] = number, plan, start + 1
+
+    core.set(Stream, "_note_segment", note)
+
+
+@_mutation
+def attempts_overlap(core: _Patcher) -> None:
+    before = Stream._recover
+
+    def recover(self: Stream, *given: Any) -> None:
+        before(self, *given)
+        for action in [a for a in self._actions if type(a) is Disconnect]:
+            self._actions.remove(action)
+            self._actions.append(action)
+
+    core.set(Stream, "_recover", recover)
+
+
+@_mutation
+def order_is_not_kept(core: _Patcher) -> None:
+    def accept(self: Any, number: int, item: object, **given: Any) -> list[object]:
+        return [item]
+
+    core.set(Ordering, "accept", accept)
+
+
+@_mutation
+def calls_are_forgotten(core: _Patcher) -> None:
+    before = Received._mark
+
+    def mark(self: Received, kind: str) -> None:
+        if kind != "call":
+            before(self, kind)
+
+    core.set(Received, "_mark", mark)
+
+
+@_mutation
+def raising_heals(core: _Patcher) -> None:
+    before = Stream.__init__
+
+    def init(self: Stream, request: Any, dialect: Any, *, options: Options, **given: Any) -> None:
+        if options.mode == "raise":
+            options = options.with_mode("heal")
+        before(self, request, dialect, options=options, **given)
+
+    core.set(Stream, "__init__", init)
