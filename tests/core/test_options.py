@@ -41,7 +41,7 @@ def test_defaults():
     options = Options()
     assert (options.mode, options.profile, options.tool_calls) == ("heal", "default", "hold")
     assert options.rungs == RUNGS == ("retry", "replay", "prefill", "user-turn")
-    assert (options.allow_resend, options.allow_unverified) == (True, False)
+    assert options.allow_resend is True
     assert not options.retry_server_tools
     assert (options.max_attempts, options.max_recovery_s, options.max_added_input) == (
         5,

@@ -12,7 +12,7 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(tries)
         return 0.0
 
-    monkeypatch.setattr("unbroken.core.stream.backoff_s", backoff_s)
+    monkeypatch.setattr("unbroken.core.recovery.machine.backoff_s", backoff_s)
     return asked
 
 

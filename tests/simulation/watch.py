@@ -48,6 +48,7 @@ class Tried:
     delivered: bytearray = field(default_factory=bytearray)
     text_after: str = ""
     ended_at: float | None = None
+    opening: int = 0  # bytes until the read that brought the first content
     over: bool = False  # no more bytes of it can come
 
 
@@ -163,8 +164,10 @@ class Watch:
     def received(self, data: bytes) -> None:
         tried = self.last
         tried.sent += data
-        moves = tried.upstream.moves
+        moves, contents = tried.upstream.moves, tried.upstream.contents
         tried.upstream.feed(data)
+        if not contents:
+            tried.opening = len(tried.sent)
         tried.byte_at = self.now
         if tried.upstream.moves != moves:
             tried.progress_at = self.now
@@ -181,15 +184,19 @@ class Watch:
             return
         if self.spliced(tried) or tried.reply.renumbered:
             return
-        if self.heal and not up.contents and not up.terminals:
-            if out and options.max_frame_bytes >= len(tried.sent):
+        eased = self.heal and self.eased(tried)
+        held = self.heal and options.tool_calls == "hold" and up.calls  # see `delivered`
+        if self.heal and not up.contents:
+            if out and not up.terminals and not eased:
                 self.problem("frames before the first content were not held")
-        elif self.heal and options.tool_calls == "hold" and up.calls:
-            pass  # see `delivered`
-        elif self._half_a_pair(up):
+        elif eased or held or self._half_a_pair(up):
             pass
-        elif up.consumed - out > 2 and not (self.heal and not up.contents):
+        elif up.consumed - out > 2:
             self.problem(f"{up.consumed - out} bytes of whole frames were not delivered at once")
+
+    def eased(self, tried: Tried) -> bool:
+        """Whether so much came before the first content that it may not all be held."""
+        return tried.opening > self.options.max_held_bytes
 
     def _half_a_pair(self, up: Reading) -> bool:
         return bool(up.pieces) and "\ud800" <= up.pieces[-1][-1:] <= "\udbff"
@@ -235,7 +242,7 @@ class Watch:
             self.recovered_s += self.now - self.recovering_since
             self.recovering_since = None
         tried = self.last
-        if not self.spliced(tried) and not tried.reply.renumbered:
+        if not (self.spliced(tried) or tried.reply.renumbered or self.eased(tried)):
             # A last frame that lacks only its line ends gets them.
             got = bytes(tried.delivered)
             if not tried.sent.startswith(got) and not tried.sent.startswith(got.rstrip(b"\n")):
@@ -296,8 +303,7 @@ class Watch:
         reads = self.last.reply.reads if self.tries else []
         longest = max((len(data) for _, data in reads), default=0)
         frame = self.last.reply.longest_frame if self.tries else 0
-        limit = max(options.max_held_bytes, min(options.max_frame_bytes, 1 << 20))
-        limit += longest + frame
+        limit = options.max_held_bytes + longest + frame
         if waiting > limit:
             self.problem(f"{waiting} bytes are held, more than {limit}")
         pending = 0 if stream._attempt is None else len(stream._attempt.pending)

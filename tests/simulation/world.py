@@ -298,6 +298,8 @@ class World:
         body = b"".join(frames)
         if fault in ("eof", "reset", "silence", "pings"):
             body = body[: self._cut(frames, len(body))]
+            if fault == "pings" and draw.random() < 0.3:
+                body = frames[0]  # before any content
         elif fault not in ("empty", "no-stream"):
             reply.whole = fault in ("none", "linger", "swapped", "lost")
         reply.end = {"reset": "reset", "silence": "hang", "linger": "hang"}.get(fault, "eof")
@@ -402,12 +404,15 @@ class World:
 
     def _ping_on(self, reply: Reply) -> None:
         """After the cut: signs of life, and nothing else, for longer than any clock allows."""
+        draw = self.draw
         last = reply.reads[-1][1] if reply.reads else b""
         end = b"\n\n" if self.dialect.wire == "sse" else b"\n"
         whole = not last or last.endswith((b"\n\n", b"\r\n\r\n"))
         if self.dialect.wire == "ndjson":
             whole = last.endswith(b"\n") or not last
         ping = b": ping" + end if self.dialect.wire == "sse" else b"\n"
+        if self.dialect.wire == "sse" and draw.random() < 0.5:
+            ping = b": " + b"ping " * 40 + end
         if not whole:  # the cut frame never ends: a comment inside it would be part of it
             ping = b" "
         reply.reads += [(2.0, ping)] * 400

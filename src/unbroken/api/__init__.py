@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from unbroken.api.clients import async_http_client, http_client
-from unbroken.api.direct import AsyncEventStream, EventStream, astream, stream
+from unbroken.api.direct import astream, stream
+from unbroken.api.event_streams import AsyncEventStream, EventStream
 from unbroken.api.texts import aiter_text, iter_text
 from unbroken.api.wrapping import wrap
 

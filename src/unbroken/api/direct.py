@@ -4,327 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 from unbroken.api.asking import Headers, Messages, ask, ask_url
-from unbroken.api.clients import LIBRARIES, load_library, plain_client
+from unbroken.api.clients import LIBRARIES
+from unbroken.api.event_streams import AsyncEventStream, EventStream, Sender, Setup
 from unbroken.api.handlers import Handlers
-from unbroken.core.actions import Deliver, Reconnecting, StallNotice
-from unbroken.core.dialects.base import Dialect
+from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.errors import StreamingError
-from unbroken.core.events import Event, Text
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
-from unbroken.core.request import Request
-from unbroken.drivers.asynchronous import AsyncDriver
-from unbroken.drivers.base import Driver
-from unbroken.drivers.sync import SyncDriver
-from unbroken.transports._client import AsyncClientUpstream, ClientUpstream
 from unbroken.transports._family import MODE_HEADER
 
-__all__ = ["AsyncEventStream", "EventStream", "astream", "stream"]
-
-
-class _Client:
-    """The HTTP client to send with; one of our own is made only when it is needed."""
-
-    def __init__(self, given: Any, library: str, *, asynchronous: bool) -> None:
-        self.library = library
-        self.own: Any = None
-        self._given = given
-        self._asynchronous = asynchronous
-
-    @property
-    def http(self) -> ModuleType:
-        module: ModuleType = load_library(self.library)[0]
-        return module
-
-    def get(self) -> Any:
-        if self._given is not None:
-            return self._given
-        if self.own is None:
-            self.own = plain_client(self.library, asynchronous=self._asynchronous)
-        return self.own
-
-
-class _Setup:
-    """What a stream is made of; shared by the stream object and by what runs it.
-
-    The stream object is not: whoever lets go of it, or of an iterator over it, lets go of the
-    connection, without waiting for the garbage collector.
-    """
-
-    def __init__(
-        self,
-        request: Request,
-        dialect: Dialect,
-        options: Options,
-        handlers: Handlers,
-        client: _Client,
-    ) -> None:
-        self.request = request
-        self.dialect = dialect
-        self.options = options
-        self.handlers = handlers
-        self.client = client
-        self.driver: Driver | None = None
-        self.closed = False
-        self.aborted = False
-
-    def watch(self, driver: Driver) -> None:
-        self.driver = driver
-        self.handlers.watch(driver)
-
-    def tell(self, delivery: Deliver) -> None:
-        """Call back for each piece of text."""
-        for event in delivery.events:
-            if type(event) is Text and event.text and not event.choice:
-                self.handlers.token(event.text)
-
-
-class _Common:
-    """What the sync and the async stream share."""
-
-    def __init__(self, setup: _Setup) -> None:
-        self._setup = setup
-
-    @property
-    def outcome(self) -> Outcome:
-        """How the stream ended; while it runs, what is known so far.
-
-        The status of a stream that runs is ``unconfirmed``: its end is not proven.
-        """
-        driver = self._setup.driver
-        if driver is None:
-            left = self._setup.closed or self._setup.aborted
-            name = self._setup.dialect.name
-            return Outcome(dialect=name, status="cancelled" if left else "unconfirmed")
-        return driver.stream.account(driver.clock())
-
-    @property
-    def request(self) -> Request:
-        """The request as it is sent first. Its headers may hold a key."""
-        return self._setup.request
-
-
-class EventStream(_Common):
-    """A stream of events; `unbroken.stream` makes it.
-
-    Use it in a ``with`` block, which closes the connection at its end, or read it to its end.
-    Iterate it in one thread; `abort` and `close` may come from any.
-    """
-
-    def __init__(self, setup: _Setup) -> None:
-        super().__init__(setup)
-        self._events = _run(setup)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Event]:
-        return self._events
-
-    def __next__(self) -> Event:
-        return next(self._events)
-
-    def iter_text(self) -> Iterator[str]:
-        """Yield the answer's text as it comes, piece by piece."""
-        for event in self._events:
-            if type(event) is Text and event.text and not event.choice:
-                yield event.text
-
-    def text(self) -> str:
-        """Read to the end; return the whole text, with what was read before.
-
-        Raises:
-            StreamingError: If the answer is not whole; `StreamingError.outcome` has the rest.
-        """
-        for _ in self._events:
-            pass
-        return self.outcome.text
-
-    def abort(self) -> None:
-        """End the stream from outside: from another thread, or from a callback.
-
-        A read that waits ends at once. Who iterates gets an `IncompleteStreamError` with the
-        code ``cancelled``, unless the answer was whole already.
-        """
-        self._setup.aborted = True
-        driver = self._setup.driver
-        if isinstance(driver, SyncDriver):
-            driver.abort()
-
-    def close(self) -> None:
-        """Release the connection. In another thread than the one that reads, like `abort`."""
-        self._setup.closed = True
-        try:
-            self._events.close()
-        except ValueError:  # it is running: another thread reads
-            self.abort()
-
-
-def _run(setup: _Setup) -> Generator[Event, None, None]:
-    handlers = setup.handlers
-    if setup.closed:
-        return
-    client = setup.client
-    driver = SyncDriver(
-        setup.request,
-        setup.dialect,
-        options=setup.options,
-        observer=handlers,
-        upstream=ClientUpstream(client.http, client.get),
-    )
-    setup.watch(driver)
-    if setup.aborted:
-        driver.abort()
-    try:
-        for delivery in driver:
-            if handlers.hears_tokens:
-                setup.tell(delivery)
-            yield from delivery.events
-        handlers.ended(driver.outcome)
-    except StreamingError as error:
-        handlers.failed(error)
-        raise
-    finally:
-        driver.close()
-        if client.own is not None:
-            client.own.close()
-
-
-class AsyncEventStream(_Common):
-    """A stream of events for event loops; `unbroken.astream` makes it.
-
-    Use it in an ``async with`` block, which closes the connection at its end, or read it to
-    its end. Iterate it in one task; `abort` may come from any task or thread.
-    """
-
-    def __init__(self, setup: _Setup) -> None:
-        super().__init__(setup)
-        self._batch: Iterator[Event] = iter(())
-        self._reading = False
-        self._over = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        while True:
-            for event in self._batch:
-                return event
-            await self._fill()
-
-    async def _fill(self) -> None:
-        """Read the next events.
-
-        Raises:
-            StopAsyncIteration: The stream is over.
-        """
-        setup = self._setup
-        handlers = setup.handlers
-        if self._over:
-            raise StopAsyncIteration
-        driver = setup.driver
-        if not isinstance(driver, AsyncDriver):
-            driver = AsyncDriver(
-                setup.request,
-                setup.dialect,
-                options=setup.options,
-                observer=handlers,
-                upstream=AsyncClientUpstream(setup.client.http, setup.client.get),
-            )
-            setup.watch(driver)
-            if setup.aborted:
-                driver.abort()
-        whole = False
-        self._reading = True
-        try:
-            delivery = await anext(driver)
-            whole = True
-        except StopAsyncIteration:
-            handlers.ended(driver.outcome)
-            raise
-        except StreamingError as error:
-            handlers.failed(error)
-            raise
-        finally:
-            self._reading = False
-            if not whole:
-                self._over = True
-                await self._release()
-        if handlers.hears_tokens:
-            setup.tell(delivery)
-        self._batch = iter(delivery.events)
-
-    async def iter_text(self) -> AsyncGenerator[str, None]:
-        """Yield the answer's text as it comes, piece by piece."""
-        async for event in self:
-            if type(event) is Text and event.text and not event.choice:
-                yield event.text
-
-    async def text(self) -> str:
-        """Read to the end; return the whole text, with what was read before.
-
-        Raises:
-            StreamingError: If the answer is not whole; `StreamingError.outcome` has the rest.
-        """
-        async for _ in self:
-            pass
-        return self.outcome.text
-
-    def abort(self) -> None:
-        """End the stream from outside: from any task or thread, or from a callback.
-
-        A read that waits ends at once. Who iterates gets an `IncompleteStreamError` with the
-        code ``cancelled``, unless the answer was whole already.
-        """
-        self._setup.aborted = True
-        driver = self._setup.driver
-        if isinstance(driver, AsyncDriver):
-            driver.abort()
-
-    async def aclose(self) -> None:
-        """Release the connection. While another task reads, like `abort`."""
-        self._setup.closed = True
-        if self._reading:
-            self.abort()
-            return
-        self._over = True
-        self._batch = iter(())
-        await self._release()
-
-    async def _release(self) -> None:
-        driver, client = self._setup.driver, self._setup.client
-        try:
-            if isinstance(driver, AsyncDriver):
-                await driver.aclose()
-        finally:
-            own, client.own = client.own, None
-            if own is not None:
-                await own.aclose()
+__all__ = ["astream", "stream"]
 
 
 def stream(
@@ -445,7 +139,7 @@ def _setup(
     library: str,
     callbacks: dict[str, Any],
     body: dict[str, Any],
-) -> _Setup:
+) -> Setup:
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
     options, pairs = _in_force(options or Options(), pairs)
     if timeout_s is not None:
@@ -476,8 +170,8 @@ def _setup(
             body=body,
             client_headers=known,
         )
-    sender = _Client(client, library, asynchronous=asynchronous)
-    return _Setup(request, speaks, options, Handlers(**callbacks), sender)
+    sender = Sender(client, library, asynchronous=asynchronous)
+    return Setup(request, speaks, options, Handlers(**callbacks), sender)
 
 
 def _in_force(

@@ -34,6 +34,8 @@ class Account:
         self._started_at = now
         self._faults: list[Fault] = []
         self._segments: list[tuple[int, Plan | None, int]] = []
+        self.settled = False
+        """Whether further text of the running attempt changes nothing here."""
 
     @property
     def number(self) -> int:
@@ -44,6 +46,7 @@ class Account:
         """A further request is sent; return its number."""
         number = len(self.records) + 1
         self.records.append(AttemptRecord(number=number, rung=rung, started_at=now))
+        self.settled = False
         return number
 
     def end_attempt(self, attempt: Attempt | None, fault: Fault | None, now: float) -> None:
@@ -98,6 +101,7 @@ class Account:
         """Something was delivered."""
         if self.outcome.first_content_s is None and self._received.has_content:
             self.outcome.first_content_s = now - self._started_at
+        self.settled = self.outcome.first_content_s is not None
 
     def _provenance(self) -> list[Provenance]:
         ends = [start for _, _, start in self._segments[1:]] + [self._received.characters]

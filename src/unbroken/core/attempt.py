@@ -20,7 +20,6 @@ from unbroken.core.events import (
     End,
     Event,
     Finish,
-    Number,
     ProviderError,
     Text,
     TextRun,

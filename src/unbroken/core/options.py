@@ -63,7 +63,6 @@ class Options:
         clocks: The clocks; None takes those of the profile.
         rungs: The ways to recover, of `RUNGS`; what proves more is always tried first.
         allow_resend: False never sends a prompt twice.
-        allow_unverified: True accepts a continuation whose seam could not be verified.
         retry_server_tools: True repeats a request with hosted tools even if they may
             have run.
         tool_calls: ``hold`` delivers a function call only when it is whole; ``stream`` as
@@ -77,7 +76,8 @@ class Options:
         heals_always: Such requests a minute that are allowed in any case.
         max_replay_bytes: Most bytes of one stream remembered for recovery; beyond it the
             stream can no longer be healed, and the outcome says so.
-        max_held_bytes: Most bytes of a tool call held back before it is released.
+        max_held_bytes: Most bytes held back, of a tool call or of what comes before the first
+            content; beyond it they are released.
         max_held_s: Longest time that it is held, in seconds.
         max_frame_bytes: Largest frame.
         capabilities: Rows added before the built-in capability table.
@@ -89,7 +89,6 @@ class Options:
     clocks: Clocks | None = None
     rungs: tuple[Rung, ...] = RUNGS
     allow_resend: bool = True
-    allow_unverified: bool = False
     retry_server_tools: bool = False
     tool_calls: Literal["hold", "stream"] = "hold"
     max_attempts: int = 5

@@ -173,7 +173,7 @@ class Outcome(msgspec.Struct, kw_only=True):
                 id=call.id,
                 name=call.name,
                 arguments=call.arguments,
-                complete=call.complete,
+                complete=call.complete and not call.dropped,
             )
             for call in received.calls.values()
             if call.kind != "server"

@@ -42,7 +42,7 @@ class Call(msgspec.Struct, kw_only=True):
     """One tool call as far as it was received.
 
     `arguments` is what the model wrote, valid or not; `complete` says that no further piece
-    of it was to come.
+    of it was to come; `dropped` that pieces came beyond the limit and were not kept.
     """
 
     index: int
@@ -53,6 +53,7 @@ class Call(msgspec.Struct, kw_only=True):
     kind: str = "function"
     pieces: list[str] = []
     complete: bool = False
+    dropped: bool = False
 
     @property
     def arguments(self) -> str:
@@ -270,7 +271,9 @@ class Received:
         call.name = call.name or (event.name or "")
         if event.arguments:
             self._grow(len(event.arguments))
-            if not self.overflowed:
+            if self.overflowed:
+                call.dropped = True
+            else:
                 call.pieces.append(event.arguments)
         call.complete = call.complete or event.whole
 

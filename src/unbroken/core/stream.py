@@ -54,8 +54,6 @@ from unbroken.core.request import Request
 
 __all__ = ["Stream"]
 
-_MAX_LIFECYCLE_BYTES = 1024 * 1024
-"""Most that is held back before the first content, whatever an upstream sends."""
 _LINGER_S = 1.0
 """How long the end of the body is awaited after the last marker."""
 
@@ -191,8 +189,10 @@ class Stream:
         """Return when the running attempt will be ended if nothing moves.
 
         For drivers that cannot look at the time without ending a read: of `next_timer`,
-        the part that is worth it.
+        the part that is worth it. Where only observed, nothing is.
         """
+        if self.options.mode == "observe":
+            return None
         times = [self._overall_deadline(), self._liveness.deadline()]
         if self._ended_at is not None:
             times.append(self._ended_at + _LINGER_S)
@@ -214,6 +214,8 @@ class Stream:
         return None if total is None else self._started_at + total
 
     def _overall_deadline(self) -> float | None:
+        if self.options.mode == "observe":
+            return None
         times = (self._total_deadline(), self._recovery.deadline())
         return min((time for time in times if time is not None), default=None)
 
@@ -285,16 +287,16 @@ class Stream:
         attempt = self._attempt
         if self._state is not _State.READING or attempt is None:
             return
+        self._bytes_in += len(data)
         if self.options.mode == "observe":
             self._observe(data, attempt, now)
             return
-        self._bytes_in += len(data)
-        self._liveness.receive(now)
         if self._splice is None and self._delivery.idle and not self._recovery.active:
             passed = attempt.receive_texts(data)
             if passed is not None:
                 self._pass_texts(*passed, now)
                 return
+        self._liveness.receive(now)
         steps = attempt.receive(data)
         if steps:
             self._take(steps, now)
@@ -313,6 +315,7 @@ class Stream:
                 self._liveness.event(event, now)
             events += step.events
         self._account.delivered(now)
+        self._bytes_out += len(data)
         self._actions.append(Deliver(data, events))
 
     def receive_eof(self, now: float) -> None:
@@ -413,9 +416,12 @@ class Stream:
         The common case of a healthy stream; `_take` does the same the long way.
         """
         self._liveness.text(now)
-        self._account.delivering(self._plan)
+        account = self._account
+        if not account.settled:
+            account.delivering(self._plan)
         self.received.add_texts(texts.texts, texts.choice)
-        self._account.delivered(now)
+        if not account.settled:
+            account.delivered(now)
         self._bytes_out += len(data)
         self._actions.append(Deliver(data, texts))
 
@@ -478,6 +484,8 @@ class Stream:
         if self.attempt_number > 1 or self._attempt is None:
             return None
         rest = [piece.raw for piece in self._delivery.held] + [self._attempt.pending]
+        if self.options.mode == "observe":
+            rest = []  # all was passed on, part of a frame too
         owed = self._bytes_in - self._bytes_out
         for last in ([], [data or b""]):
             if sum(map(len, rest + last)) == owed:
@@ -627,7 +635,6 @@ class Stream:
             hold_calls=heal and options.tool_calls == "hold",
             max_held_bytes=options.max_held_bytes,
             max_held_s=options.max_held_s,
-            max_lifecycle_bytes=min(options.max_frame_bytes, _MAX_LIFECYCLE_BYTES),
         )
 
 

@@ -106,9 +106,9 @@ class Liveness:
             self.progress(now)
 
     def text(self, now: float) -> None:
-        """Text moved, and nothing else: the common case of `event`."""
+        """Bytes arrived, all of them text: the common case of `receive` and `event`."""
         self._phase = "text"
-        self._progress = now
+        self._byte = self._touched = self._progress = now
         if self._noticed:
             self._noticed.clear()
 

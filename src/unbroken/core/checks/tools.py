@@ -13,7 +13,7 @@ __all__ = ["arguments_valid", "judge_calls"]
 def arguments_valid(call: Call) -> bool:
     """Whether the call can be acted on. No arguments at all is how some write ``{}``."""
     arguments = call.arguments.strip()
-    if call.kind != "function" or not arguments:
+    if call.kind != "function" or not arguments or call.dropped:
         return True
     try:
         msgspec.json.decode(arguments)

@@ -41,10 +41,9 @@ class Delivery:
     Args:
         hold_lifecycle: Hold what comes before the first content.
         hold_calls: Hold function calls until they are whole.
-        max_held_bytes: Release a held call beyond this.
+        max_held_bytes: Release what is held beyond this; of what comes before the first
+            content, signs of life are let go of first.
         max_held_s: Release a held call after this many seconds.
-        max_lifecycle_bytes: Most that is held before the first content. Beyond it, signs of
-            life are dropped, and if that is not enough all is released.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class Delivery:
         hold_calls: bool,
         max_held_bytes: int,
         max_held_s: float,
-        max_lifecycle_bytes: int = 1024 * 1024,
     ) -> None:
         self.open_call_delivered = False
         self._released = not hold_lifecycle  # something of this attempt may be out already
@@ -62,7 +60,6 @@ class Delivery:
         self._hold_calls = hold_calls
         self._max_held_bytes = max_held_bytes
         self._max_held_s = max_held_s
-        self._max_lifecycle_bytes = max_lifecycle_bytes
         self._held: list[Piece] = []
         self._held_bytes = 0
         self._held_since: float | None = None
@@ -102,7 +99,7 @@ class Delivery:
                 out += self.release_calls()
         elif self._content_seen and not self._half_pair:
             out += self._flush()
-        elif self._held_bytes > self._max_lifecycle_bytes:
+        elif self._held_bytes > self._max_held_bytes:
             out += self._ease()
         return out
 
@@ -111,7 +108,7 @@ class Delivery:
         if not self._content_seen:
             self._held = [p for p in self._held if any(type(e) is not Ping for e in p.events)]
             self._held_bytes = sum(len(piece.raw) for piece in self._held)
-            if self._held_bytes <= self._max_lifecycle_bytes:
+            if self._held_bytes <= self._max_held_bytes:
                 return []
             self._content_seen = True
         return self._flush()

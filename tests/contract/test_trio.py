@@ -1,0 +1,56 @@
+"""The SDKs that run under trio, there: the same law, and the same expectations."""
+
+import pytest
+
+from tests.contract.expectations import expected, kinds_of
+from tests.contract.oracle import lawful, met, same
+from tests.contract.rig import guarded, model_for, plain, script_for
+from tests.support.drives import ASYNC_DRIVES, DRIVES
+from tests.support.faults import Break, breaking
+
+_DRIVES = tuple(name for name in ASYNC_DRIVES if DRIVES[name].sdk in ("openai", "anthropic"))
+_FAULTS = (
+    "ok",
+    "cut_fin",
+    "cut_rst",
+    "cut_clean",
+    "cut_midline",
+    "no_done",
+    "no_finish",
+    "bad_json",
+    "error_obj",
+    "html200",
+    "empty",
+    "gzip_cut",
+    "cut_before",
+    "http503",
+    "stall",
+    "ka_dead",
+)
+
+
+@pytest.mark.parametrize("mode", ["heal", "raise", "observe"])
+@pytest.mark.parametrize("fault", _FAULTS)
+@pytest.mark.parametrize("name", _DRIVES)
+def test_fault_under_trio(name, fault, mode):
+    if mode == "observe" and fault == "ka_dead":
+        pytest.skip("without us it lasts for ever")
+    if fault == "no_finish" and DRIVES[name].dialect == "openai-responses":
+        pytest.skip("cannot be done in this dialect")
+    wish = expected(name, fault, mode)
+    wire = {"timeout_s": 0.5} if mode == "observe" else {}
+    run = guarded(name, script_for(name, fault), mode=mode, backend="trio", **wire)
+    if mode == "observe" or wish == "before":
+        same(run, plain(name, script_for(name, fault), backend="trio", **wire))
+        return
+    lawful(run)
+    met(run, wish, kinds_of(name, fault))
+
+
+@pytest.mark.parametrize("name", _DRIVES)
+def test_two_breaks_under_trio(name):
+    plan = (Break("stall", at=14), Break("cut_clean", at=6))
+    run = guarded(name, breaking(model_for(name), *plan), backend="trio")
+    lawful(run, deadlines=2)
+    met(run, "healed", {"stalled"})
+    assert len(run.exchanges) == 3
