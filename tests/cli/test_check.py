@@ -28,6 +28,7 @@ def reply(pieces: list[bytes], **more: object) -> Reply:
     return Reply(headers={"content-type": content_type("openai-chat")}, pieces=pieces, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.seed("001-truncated-message")
 def test_whole_answer_is_0_and_a_cut_one_1(unbroken: Command, tmp_path: Path) -> None:
     path = tmp_path / "answer.sse"
     path.write_bytes(WHOLE)
