@@ -84,6 +84,8 @@ class AsyncDriver(Driver):
                 stream.handle_timer(self.clock())
             elif isinstance(action, Disconnect):
                 await self._disconnect()
+                if stream.over:
+                    self._conclude()
             elif isinstance(action, FinishStream):
                 self._disarm()
                 error = self._finish(action)
@@ -159,7 +161,10 @@ class AsyncDriver(Driver):
         """Wait for bytes; return something only when stepping aside."""
         body, stream = self._body, self.stream
         assert body is not None
-        stream.resume(self.clock())
+        try:
+            stream.resume(self.clock())
+        except Exception as bug:  # noqa: BLE001 - told, or raised again
+            return Deliver(self._step_aside(bug, None), no_events())
         data: bytes | None = None
         error: Exception | None = None
         self._waiting = True
@@ -169,7 +174,7 @@ class AsyncDriver(Driver):
                 data = await body.read()
             else:
                 data, late = await self._read_in_scope(body)
-                if late:
+                if late or stream.options.mode == "observe":
                     stream.handle_timer(self.clock())
         except Exception as raised:  # noqa: BLE001 - whatever the library raises is a fault
             error = raised

@@ -139,10 +139,7 @@ class Driver:
 
     def _finish(self, action: FinishStream) -> Exception | None:
         """The stream is over: tell it, and return what to raise."""
-        self._tell()
-        if not self._finished:
-            self._finished = True
-            self._observer.outcome(action.outcome)
+        self._conclude()
         if action.fault is not None:
             return self._exception(action.outcome, action.fault)
         if self._aborted and action.outcome.status == "cancelled":
@@ -154,6 +151,17 @@ class Driver:
         if self.stream.options.mode == "observe" and self._sent_by_sdk:
             return self._read_error  # as without us
         return None
+
+    def _conclude(self) -> None:
+        """The stream is over: tell it, once.
+
+        Before the provider's last error frame is delivered: an SDK that raises on it may
+        never come back, nor close the stream.
+        """
+        self._tell()
+        if not self._finished:
+            self._finished = True
+            self._observer.outcome(self.stream.outcome)
 
     def _settle(self) -> None:
         """The consumer left: settle the outcome. No error of ours may reach who leaves."""

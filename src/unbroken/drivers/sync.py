@@ -78,6 +78,8 @@ class SyncDriver(Driver):
                 stream.handle_timer(self.clock())
             elif isinstance(action, Disconnect):
                 self._disconnect()
+                if stream.over:
+                    self._conclude()
             elif isinstance(action, FinishStream):
                 error = self._finish(action)
                 if error is not None:
@@ -134,9 +136,12 @@ class SyncDriver(Driver):
         body, stream = self._body, self.stream
         assert body is not None
         now = self.clock()
-        stream.resume(now)
-        if self._alarm.planned is None:
-            shared_timer().arm(self._alarm, self._next_look(now))
+        try:
+            stream.resume(now)
+            if self._alarm.planned is None:
+                shared_timer().arm(self._alarm, self._next_look(now))
+        except Exception as bug:  # noqa: BLE001 - told, or raised again
+            return Deliver(self._step_aside(bug, None), no_events())
         self._reader = threading.get_ident()
         self._blocked = True
         data: bytes | None = None
