@@ -55,6 +55,7 @@ class _NoSocketAsync(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+@pytest.mark.seed("003-quick-no-data", "003-test-timeouts")
 @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
 @pytest.mark.parametrize("inner", [None, _NoSocket])
 @pytest.mark.parametrize("at", [0, 5])
@@ -165,6 +166,7 @@ def test_time_that_the_consumer_takes_does_not_count(name):
     met(run, "whole", set())
 
 
+@pytest.mark.seed("003-drop-activity", "003-do-monitor")
 @pytest.mark.parametrize("name", ["openai-chat", "openai-chat-async", "anthropic", "ollama-async"])
 def test_a_stall_is_told_at_a_third_and_nothing_is_done(name):
     clocks = unbroken.Clocks(silence_s=3, progress_text_s=3, notice_s=0.1)
@@ -240,7 +242,7 @@ _FORK = """
     from tests.support.faults import STORY
 
     def healed():
-        run = guarded("openai-chat", script_for("openai-chat", "stall"))
+        run = guarded("openai-chat", script_for("openai-chat", "stall"), fault="stall")
         assert run.drive.text == STORY.text, run.drive.error
         assert run.outcome.attempts[0].fault.kind == "stalled"
         assert run.drive.seconds < 2

@@ -21,8 +21,20 @@ _KINDS = {
 _CREATE = tuple(name for name in DRIVES if "helper" not in name)
 
 
-@pytest.mark.parametrize("fault", _KINDS)
-@pytest.mark.parametrize("at", [0, 1, 4, 20, 30, _LAST])
+@pytest.mark.seed("003-do-reconnect", "003-handler-no-repeat")
+@pytest.mark.parametrize(
+    ("at", "fault"),
+    [
+        (0, "cut_clean"),
+        (0, "cut_midline"),
+        (1, "cut_rst"),
+        (4, "cut_clean"),
+        (20, "cut_midline"),
+        (30, "cut_rst"),  # after letters of three and four bytes
+        (_LAST, "cut_clean"),
+        (_LAST, "cut_midline"),  # in the finish itself
+    ],
+)
 @pytest.mark.parametrize("name", DRIVES)
 def test_at_any_place(name, at, fault):
     run = guarded(name, breaking(model_for(name), Break(fault, at=at)))

@@ -5,12 +5,14 @@ import pytest
 from tests.contract.expectations import BEFORE, cases, kinds_of
 from tests.contract.oracle import same, tells
 from tests.contract.rig import CLOCKS, guarded, options, plain, script_for
-from tests.support.drives import DRIVES
+from tests.support.drives import DRIVES, SYNC_DRIVES
 from tests.support.faults import FAULTS
 from unbroken import Clocks
 
 # Without us these last for ever, or as long as the SDK's own timeout lets them.
 _ENDLESS = tuple(name for name, row in FAULTS.items() if row.endless)
+_LEFT_OUT = (*_ENDLESS, *BEFORE, "slow_drip")
+_DRIVES = (*SYNC_DRIVES, "openai-chat-async", "google-genai-async")  # one for each library
 _QUICK = Clocks(
     first_event_s=CLOCKS.first_event_s,
     silence_s=0.1,
@@ -19,7 +21,7 @@ _QUICK = Clocks(
 )
 
 
-@pytest.mark.parametrize(("name", "fault"), cases(but=(*_ENDLESS, *BEFORE, "slow_drip")))
+@pytest.mark.parametrize(("name", "fault"), cases(drives=_DRIVES, but=_LEFT_OUT))
 def test_observe_is_as_without_us_and_names_the_fault(name, fault):
     timing = {"every_s": 0.02, "for_s": 0.3} if fault == "ka_stall" else {}
     run = guarded(name, script_for(name, fault, **timing), opts=options("observe", clocks=_QUICK))
@@ -59,7 +61,7 @@ def test_observe_says_what_healing_would_have_done(name):
 @pytest.mark.parametrize(
     "fault", ["ok", "cut_rst", "cut_clean", "bad_json", "error_obj", "html200"]
 )
-@pytest.mark.parametrize("name", DRIVES)
+@pytest.mark.parametrize("name", _DRIVES)
 def test_off_is_a_bypass(name, fault):
     run = guarded(name, script_for(name, fault), mode="off")
     same(run, plain(name, script_for(name, fault)))

@@ -14,7 +14,15 @@ import httpx
 import httpx2
 import pytest
 
-from tests.contract.rig import client_for, guarded, model_for, options, request_for, transport_for
+from tests.contract.rig import (
+    CLOCKS,
+    client_for,
+    guarded,
+    model_for,
+    options,
+    request_for,
+    transport_for,
+)
 from tests.support.bodies import sse_frame
 from tests.support.drives import ASYNC_DRIVES, DRIVES, SYNC_DRIVES, Wire
 from tests.support.faults import STORY, Break, breaking, reply
@@ -61,6 +69,7 @@ def _wire(name, server, client, **more):
     )
 
 
+@pytest.mark.seed("003-dont-leak", "003-do-clean-up")
 @pytest.mark.parametrize("mode", ["heal", "raise", "observe"])
 @pytest.mark.parametrize("name", _SYNC)
 def test_a_plain_break(name, mode):
@@ -245,6 +254,7 @@ def _small(name):
     return kind(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)])
 
 
+@pytest.mark.seed("003-memory-backpressure", "003-dont-ignore-backpressure")
 @pytest.mark.parametrize("mode", ["heal", "observe"])
 def test_a_slow_consumer_stops_the_upstream(mode):
     name = "openai-chat"
@@ -263,6 +273,7 @@ def test_a_slow_consumer_stops_the_upstream(mode):
     assert written[-1] - written[-2] < 200_000
 
 
+@pytest.mark.seed("003-dont-ignore-backpressure")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_slow_async_consumer_stops_the_upstream(backend):
     name = "openai-chat-async"
@@ -287,13 +298,14 @@ def test_a_slow_async_consumer_stops_the_upstream(backend):
 # ---------------------------------------------------------------- many at once
 
 
+@pytest.mark.seed("003-test-concurrent")
 @pytest.mark.parametrize("fault", ["cut_rst", "cut_clean", "stall"])
 def test_thirty_streams_in_threads(fault):
     name = "openai-chat"
     runs = [None] * 30
 
     def one(number):
-        runs[number] = guarded(name, _breaking_at(name, fault, 2 + number))
+        runs[number] = guarded(name, _breaking_at(name, fault, 2 + number), fault=fault)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(30)]
     for thread in threads:
@@ -308,6 +320,7 @@ def _breaking_at(name, fault, at):
     return breaking(model_for(name), Break(fault, at=at))
 
 
+@pytest.mark.seed("003-test-concurrent")
 @pytest.mark.parametrize("fault", ["cut_rst", "cut_clean", "stall"])
 def test_thirty_streams_in_tasks_over_one_client(fault):
     name = "anthropic-async"
@@ -323,7 +336,7 @@ def test_thirty_streams_in_tasks_over_one_client(fault):
         return reply("ok", DRIVES[name].dialect, frames, at=0)
 
     async def main(server):
-        client = client_for(name, options())
+        client = client_for(name, options(clocks=CLOCKS))
         wires = [_wire(name, server, client) for _ in range(30)]
         drives = await asyncio.gather(*(DRIVES[name].function(wire) for wire in wires))
         assert [drive.verdict(STORY.text) for drive in drives] == ["ok"] * 30

@@ -175,6 +175,7 @@ def test_no_proxy_is_obeyed(monkeypatch):
         assert _ask(client, server.url + "/v1") == STORY.text
 
 
+@pytest.mark.seed("001-robust-http-client")
 def test_settings_of_the_client_are_kept():
     client = unbroken.http_client(
         timeout=7, headers={"x-own": "1"}, base_url="http://model.test", follow_redirects=False

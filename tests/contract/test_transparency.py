@@ -94,6 +94,7 @@ def test_a_healthy_body_passes_in_an_event_loop(dialect, backend, mode):
         anyio.run(main, server, backend=backend)
 
 
+@pytest.mark.seed("000-dead-end-no-streaming")
 @pytest.mark.parametrize("mode", ["heal", "raise", "observe"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_each_frame_is_delivered_as_soon_as_its_last_byte_came(dialect, mode):
@@ -173,6 +174,7 @@ def test_raw_responses_of_the_sdks():
 # ---------------------------------------------------------------- what is no stream
 
 
+@pytest.mark.seed("001-dead-end-no-streaming")
 @pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize(
     ("method", "path", "asked"),
