@@ -8,6 +8,7 @@ they say the truth is checked with the reader of these tests.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from random import Random
 
@@ -19,6 +20,8 @@ __all__ = ["Style", "encode", "pieces_of"]
 # A pair cut over two deltas is legal only as two escapes, which strict writers refuse: until
 # the frames are written, each half stands as a character of the private use area.
 _SHIFT = 0xE000 - 0xD800
+_HALF = re.compile("[\ue000-\ue7ff]")
+_BEYOND_ASCII = re.compile("[^\x00-\x7e]+")
 
 
 @dataclass(frozen=True)
@@ -132,16 +135,10 @@ def _written(dialect: Dialect, raw: bytes, style: Style, at: int) -> bytes:
 
 
 def _escaped(payload: str, *, everything: bool) -> str:
-    out = []
-    for char in payload:
-        code = ord(char)
-        if 0xE000 <= code <= 0xE7FF:
-            out.append(f"\\u{code - _SHIFT:04x}")
-        elif everything and code > 0x7E:
-            out.append(json.dumps(char)[1:-1])
-        else:
-            out.append(char)
-    return "".join(out)
+    payload = _HALF.sub(lambda half: f"\\u{ord(half[0]) - _SHIFT:04x}", payload)
+    if everything and not payload.isascii():
+        payload = _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], payload)
+    return payload
 
 
 def _ping(dialect: str, style: Style) -> list[bytes]:

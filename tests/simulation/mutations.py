@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from unbroken.core import stream as stream_module
+from unbroken.core.account import Account
 from unbroken.core.actions import Deliver, Disconnect
 from unbroken.core.attempt import Attempt
 from unbroken.core.checks.completeness import Completeness
@@ -21,6 +22,7 @@ from unbroken.core.options import Options
 from unbroken.core.received import Received
 from unbroken.core.recovery import backoff, ladder, seam
 from unbroken.core.recovery.delivery import Delivery
+from unbroken.core.recovery.machine import Recovery
 from unbroken.core.recovery.splice import Piece, Splice
 from unbroken.core.stream import Stream
 
@@ -329,11 +331,7 @@ def every_answer_repeats(core: _Patcher) -> None:
 
 @_mutation
 def recovery_takes_its_time(core: _Patcher) -> None:
-    def deadline(self: Stream) -> float | None:
-        total = self.options.timing.total_s
-        return None if total is None else self._started_at + total
-
-    core.set(Stream, "_overall_deadline", deadline)
+    core.set(Recovery, "deadline", lambda self: None)
 
 
 @_mutation
@@ -374,16 +372,16 @@ def milliseconds_are_seconds(core: _Patcher) -> None:
 
 @_mutation
 def provenance_is_off_by_one(core: _Patcher) -> None:
-    before = Stream._note_segment
+    before = Account.delivering
 
-    def note(self: Stream) -> None:
+    def delivering(self: Account, plan: Any) -> None:
         known = len(self._segments)
-        before(self)
+        before(self, plan)
         if len(self._segments) > max(1, known):
             number, plan, start = self._segments[-1]
             self._segments[-1] = number, plan, start + 1
 
-    core.set(Stream, "_note_segment", note)
+    core.set(Account, "delivering", delivering)
 
 
 @_mutation

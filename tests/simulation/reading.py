@@ -136,7 +136,8 @@ class Reading:
 
     def close(self) -> None:
         """The body ended. A last frame that lacks only its line ends counts."""
-        payload = self.rest.strip().rpartition(b"data:")[2].strip()
+        lines = _LINE_END.split(self.rest.strip())
+        payload = lines[-1].removeprefix(b"data:").strip()
         if payload == b"[DONE]" or (payload and _parses(payload)):
             self.feed(b"\n\n")
 

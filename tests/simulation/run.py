@@ -18,7 +18,7 @@ from tests.simulation.play import play
 from tests.simulation.watch import Watch
 from tests.simulation.world import World
 
-__all__ = ["Tally", "command", "run_seed", "run_seeds"]
+__all__ = ["Tally", "command", "run_seed", "run_seeds", "spread"]
 
 _SHARD = 500
 
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
         return _one(asked.seed, asked.dialect, verbose=asked.verbose)
-    total = _spread(asked)
+    total = spread(asked)
     if asked.json:
         print(json.dumps({"failures": total.failures, "counts": dict(sorted(total.items()))}))
     else:
@@ -143,7 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if total.failures else 0
 
 
-def _spread(asked: argparse.Namespace) -> Tally:
+def spread(asked: argparse.Namespace) -> Tally:
+    """Play seeds on all cores, with progress on standard error."""
     total = Tally()
     began, done = time.monotonic(), 0
     with ProcessPoolExecutor(asked.workers) as pool:

@@ -10,7 +10,16 @@ import json
 from dataclasses import dataclass, replace
 from random import Random
 
-__all__ = ["Truth", "continued", "first_truth", "repeated", "say", "weight"]
+__all__ = [
+    "CONTINUED",
+    "REPEATED",
+    "Truth",
+    "continued",
+    "first_truth",
+    "repeated",
+    "say",
+    "weight",
+]
 
 _WORDS = (
     "the", "river", "is", "a", "long", "street", "of", "ha", "ha", "no", "very", "stone",
@@ -21,6 +30,16 @@ _WORDS = (
     '"quoted"', "back\\slash", "tab\there", "data: x", "[DONE]", "</p>", "\u2028", "&amp;",
 )  # fmt: skip
 _OPENERS = ("I apologize for the interruption. ", "Sorry about that! ", "Sure, here it is:\n\n")
+# What a model makes of being asked again, with weights: the same request, and to go on.
+REPEATED = {
+    "same": 10, "rethought": 3, "reworded": 3, "other": 1, "apology": 1, "refusal": 1,
+    "shorter": 1, "no-calls": 1, "other-calls": 1,
+}  # fmt: skip
+CONTINUED = {
+    "obeys": 12, "strips": 4, "spaces": 2, "echoes": 5, "echoes-changed": 1, "paraphrases": 2,
+    "skips": 2, "overlaps": 2, "restarts": 1, "apologises": 2, "refuses": 1, "quotes": 1,
+    "cuts-short": 1,
+}  # fmt: skip
 _NO = "I'm sorry, but I can't help with that."
 
 
@@ -89,11 +108,7 @@ def _reworded(draw: Random, text: str, at: int) -> str:
 
 def repeated(draw: Random, first: Truth) -> Truth:
     """Return what a model says to the very same request."""
-    manner = draw.choices(
-        ("same", "rethought", "reworded", "other", "apology", "refusal", "shorter", "no-calls",
-         "other-calls"),
-        (10, 3, 3, 1, 1, 1, 1, 1, 1),
-    )[0]  # fmt: skip
+    manner = draw.choices(tuple(REPEATED), tuple(REPEATED.values()))[0]
     truth = replace(first, manner=manner)
     match manner:
         case "rethought" if first.reasoning:
@@ -135,11 +150,7 @@ def continued(
     tail = first.text[len(heard) :] if first.text.startswith(heard) else " " + say(draw, 8)
     due = anchor or (heard[len(sent) :] if heard.startswith(sent) else heard[-12:])
     rest = due + tail
-    manner = draw.choices(
-        ("obeys", "strips", "spaces", "echoes", "echoes-changed", "paraphrases", "skips",
-         "overlaps", "restarts", "apologises", "refuses", "quotes", "cuts-short"),
-        (12, 4, 2, 5, 1, 2, 2, 2, 1, 2, 1, 1, 1),
-    )[0]  # fmt: skip
+    manner = draw.choices(tuple(CONTINUED), tuple(CONTINUED.values()))[0]
     text = rest
     match manner:
         case "strips":

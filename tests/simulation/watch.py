@@ -48,6 +48,8 @@ class Tried:
     delivered: bytearray = field(default_factory=bytearray)
     text_after: str = ""
     ended_at: float | None = None
+    longest_read: int = 0
+    answered: bool = False  # its head came
     opening: int = 0  # bytes until the read that brought the first content
     over: bool = False  # no more bytes of it can come
 
@@ -109,7 +111,7 @@ class Watch:
             self.problem("a request was sent after the end")
         now = self.now
         if self.tries:
-            self._may_go_on(self.last)
+            self._may_go_on(self.last, action.request)
         self.tries.append(
             Tried(
                 action.attempt, action.request, reply, Reading(self.world.dialect.name),
@@ -123,14 +125,17 @@ class Watch:
             f" fault {reply.fault}, model {manner}"
         )
 
-    def _may_go_on(self, before: Tried) -> None:
+    def _may_go_on(self, before: Tried, request: Request) -> None:
         reply = before.reply
+        if not before.answered:
+            return
         due = max(reply.again_at, (before.ended_at or 0.0) + reply.wait_s)
         if self.now < due - _SLACK_S:
             self.problem(f"a request was sent {due - self.now:.2f} s before the server wants it")
         # Another text than was expected comes before an error behind it.
         told = before.upstream.errors and not self.spliced(before)
-        if reply.hopeless and (reply.status != 200 or told):
+        same = request.body == before.request.body
+        if reply.hopeless and same and (reply.status != 200 or told):
             self.problem("a request was sent again that would fail again")
 
     def head(self, reply: Reply) -> None:
@@ -138,6 +143,7 @@ class Watch:
         tried = self.last
         # The clocks of the first attempt run from its request.
         tried.byte_at = tried.progress_at = tried.opened_at = self.now
+        tried.answered = True
         self.left_at = None
         self.log(f"upstream: {reply.status} {reply.headers}")
 
@@ -164,6 +170,7 @@ class Watch:
     def received(self, data: bytes) -> None:
         tried = self.last
         tried.sent += data
+        tried.longest_read = max(tried.longest_read, len(data))
         moves, contents = tried.upstream.moves, tried.upstream.contents
         tried.upstream.feed(data)
         if not contents:
@@ -236,7 +243,7 @@ class Watch:
             # A call may be released once it is too large, or was held too long.
             tried = self.last
             held = len(tried.sent) >= options.max_held_bytes
-            if not held and self.now - tried.opened_at < options.max_held_s:
+            if not held and self.now - tried.opened_at < options.max_held_s - _SLACK_S:
                 self.problem("part of a tool call was delivered")
         if consumer.contents > contents and self.recovering_since is not None:
             self.recovered_s += self.now - self.recovering_since
@@ -300,8 +307,7 @@ class Watch:
         """What waits in the machine stays within the options."""
         options = self.options
         waiting = sum(len(piece.raw) for piece in stream._delivery.held)
-        reads = self.last.reply.reads if self.tries else []
-        longest = max((len(data) for _, data in reads), default=0)
+        longest = self.last.longest_read if self.tries else 0
         frame = self.last.reply.longest_frame if self.tries else 0
         limit = options.max_held_bytes + longest + frame
         if waiting > limit:

@@ -442,7 +442,10 @@ def asked(dialect: str, body: bytes) -> tuple[str | None, str]:
         return said[-1][1], ""
     if len(said) > 1 and said[-2][0] in ("assistant", "model"):
         _, _, quoted = said[-1][1].partition("Begin with exactly: ")
-        return said[-2][1], quoted.partition("\nThose are the last words")[0]
+        anchor = quoted.partition("\nThose are the last words")[0]
+        if anchor.startswith("<cut>") and anchor.endswith("</cut>"):
+            anchor = anchor[5:-6]
+        return said[-2][1], anchor
     return None, ""
 
 
