@@ -85,6 +85,7 @@ def begins(part: Cut, whole: Cut) -> bool:
     )
 
 
+@pytest.mark.seed("001-truncated-message", "003-drop-symptom")
 @pytest.mark.parametrize("lenient", [True, False], ids=["verdict", "live"])
 @pytest.mark.parametrize("row", own_bodies())
 def test_own_body_cut_at_every_byte(row, lenient):

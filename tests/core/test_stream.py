@@ -44,6 +44,7 @@ def test_healthy_stream_passes_byte_for_byte(dialect):
         assert not run.outcome.recoverable
 
 
+@pytest.mark.seed("000-dead-end-no-streaming", "003-memory-incremental")
 @each_dialect
 def test_each_frame_passes_with_the_read_that_ends_it_and_never_in_part(dialect):
     sent = frames(TEXT, dialect=dialect)
@@ -100,6 +101,7 @@ def test_comments_and_odd_line_ends_pass_unchanged():
     assert run.kinds == []
 
 
+@pytest.mark.seed("003-dont-trust")
 def test_identical_events_are_delivered_each():
     run = play([Reply([HI, HI, HI + HI, STOP + DONE])])
     assert run.delivered == HI * 4 + STOP + DONE
@@ -190,6 +192,7 @@ def test_retry_before_content_is_byte_exact_in_every_dialect(dialect):
 # The end ----------------------------------------------------------------------------------
 
 
+@pytest.mark.seed("003-quick-no-done", "003-handler-finish-reason")
 @pytest.mark.parametrize("how", ["eof", "reset"])
 @pytest.mark.parametrize(
     ("tail", "kinds"), [(b"", ["missing-terminator"]), (USAGE, ["missing-terminator"]), (DONE, [])]
@@ -201,6 +204,7 @@ def test_missing_terminator_is_told_and_never_retried(tail, kinds, how):
     assert (run.outcome.status, run.outcome.complete, run.raised) == ("complete", True, None)
 
 
+@pytest.mark.seed("003-handler-done-marker")
 def test_end_is_awaited_for_a_second_after_the_last_marker():
     run = play([Reply([HI, STOP + DONE], end="silence")])
     assert run.outcome.status == "complete"
@@ -251,6 +255,7 @@ def test_unconfirmed_where_the_service_ends_good_answers_so():
     assert run.kinds == ["missing-finish"]
 
 
+@pytest.mark.seed("003-quick-no-finish", "003-dont-trust")
 def test_end_marker_without_a_finish_is_not_passed_on_as_an_end():
     run = play([Reply([HI, DONE])], options=Options(mode="raise"))
     assert DONE not in run.delivered
@@ -308,6 +313,7 @@ def test_nothing_is_taken_after_the_end():
     assert stream.outcome.text == "Hi"
 
 
+@pytest.mark.seed("000-single-consumer")
 def test_late_bytes_of_an_attempt_that_was_given_up_are_not_taken():
     stream = Stream(ask(), by_name("openai-chat"), options=Options(), now=0.0, sent=True)
     stream.connected(200, {}, 0.0)

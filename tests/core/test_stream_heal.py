@@ -70,6 +70,7 @@ CONTINUES = {
 }  # fmt: skip
 
 
+@pytest.mark.seed("003-handler-resume", "003-drop-buffer")
 @pytest.mark.parametrize("dialect", CONTINUES)
 @pytest.mark.parametrize("end", ["reset", "eof"])
 def test_prefill_continues_at_a_verified_seam(dialect, end):
@@ -112,6 +113,7 @@ def test_any_cut_between_deltas_is_healed_for_any_script(text):
         is_whole(run, text=text)
 
 
+@pytest.mark.seed("001-retry-not-from-the-start", "003-handler-no-repeat")
 @each_dialect
 def test_replay_suppresses_what_was_delivered(dialect):
     first = partial(dialect, at=40)

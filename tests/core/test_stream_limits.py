@@ -23,6 +23,7 @@ def waits(run) -> list[float]:
     return [notice.wait_s for notice in run.reconnects]
 
 
+@pytest.mark.seed("001-retry-backoff", "003-dont-retry-forever")
 def test_attempts_are_limited():
     run = play([Reply(end="reset")] * 5, options=Options(max_added_input=99))
     assert len(run.requests) == 5
@@ -45,12 +46,14 @@ def test_one_attempt_only_where_a_prompt_may_not_be_sent_twice():
     assert "allow_resend" in run.skipped("all")
 
 
+@pytest.mark.seed("001-retry-backoff", "003-handler-backoff")
 def test_first_recovery_after_a_cut_does_not_wait_and_later_ones_back_off():
     run = play([Reply(end="reset")] * 3 + [Reply(WHOLE)])
     assert waits(run) == [0.0, 1.0, 2.0]
     assert run.sent_at == [0.0, 0.0, 1.0, 3.0]
 
 
+@pytest.mark.seed("003-handler-backoff")
 def test_jitter_comes_from_the_driver():
     run = play([Reply(end="reset")] * 2 + [Reply(WHOLE)], jitter=lambda: 1.0)
     assert waits(run) == [0.0, 0.75]
@@ -110,6 +113,7 @@ def test_wait_that_would_pass_the_time_for_recovery_fails_at_once_and_says_so():
     assert "121.0 s would pass" in run.skipped("retry")
 
 
+@pytest.mark.seed("003-dont-retry-forever")
 def test_time_that_recovery_adds_is_limited_also_while_it_runs():
     first = until(WHOLE, TEXT[:20])
     run = play([Reply([*first, 5.0], end="reset"), Reply(end="silence")])
@@ -146,6 +150,7 @@ def test_whole_stream_may_be_given_a_time():
     assert run.outcome.text == "HiHi"
 
 
+@pytest.mark.seed("003-dont-retry-forever")
 def test_share_of_the_process_is_asked_for_before_every_further_attempt():
     asked: list[float] = []
 
@@ -183,6 +188,7 @@ def test_response_head_of_the_first_attempt_is_the_sdks_affair():
     assert not stream.over
 
 
+@pytest.mark.seed("003-dont-accumulate", "003-memory-limits")
 def test_answer_larger_than_the_replay_limit_is_delivered_and_not_healed():
     options = Options(max_replay_bytes=200)
     run = play([Reply([HI * 150 + STOP])], options=options)

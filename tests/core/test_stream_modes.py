@@ -128,6 +128,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.seed("001-closed-message", "003-do-incomplete")
 @pytest.mark.parametrize("kind", ENDINGS)
 @pytest.mark.parametrize("mode", ["raise", "heal"])
 def test_failure_delivers_a_prefix_and_no_terminal_and_raises_its_kind(kind, mode):
@@ -145,6 +146,7 @@ def test_failure_delivers_a_prefix_and_no_terminal_and_raises_its_kind(kind, mod
     assert TEXT.startswith(run.outcome.text)
 
 
+@pytest.mark.seed("003-quick-terminated")
 def test_reset_wins_over_how_the_bytes_look():
     run = play([Reply([*WHOLE[:3], b"data: {"], end="reset")], options=ONCE)
     assert run.kinds == ["connection-reset"]

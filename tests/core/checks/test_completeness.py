@@ -48,6 +48,7 @@ FINISHED = {
 }  # fmt: skip
 
 
+@pytest.mark.seed("003-handler-finish-reason")
 @pytest.mark.parametrize("name", FINISHED)
 def test_proven(name):
     events, how, faults = FINISHED[name]
@@ -81,6 +82,7 @@ UNFINISHED = {
 }  # fmt: skip
 
 
+@pytest.mark.seed("001-truncated-message", "003-do-incomplete")
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_unproven(name):
     events, how, kind = UNFINISHED[name]

@@ -68,6 +68,7 @@ def test_first_event_is_awaited_for_ten_minutes_while_pings_come():
     ]
 
 
+@pytest.mark.seed("003-handler-read-timeout", "003-quick-no-data")
 def test_silence_is_ended_after_five_minutes():
     watch = Watch()
     watch.came(Start(), at=0.0)
@@ -189,6 +190,7 @@ def test_clocks_are_options_and_none_waits_for_ever(clocks, said):
     assert watch.wait(10_000) == said
 
 
+@pytest.mark.seed("003-do-timeouts")
 def test_defaults_are_those_of_the_design():
     clocks = Clocks()
     assert (clocks.connect_s, clocks.first_event_s, clocks.silence_s) == (10.0, 600.0, 300.0)
@@ -229,6 +231,7 @@ PING = b": ping\n\n"
 RAISE = Options(mode="raise")
 
 
+@pytest.mark.seed("003-drop-keep-alive", "001-dead-end-longer-timeout")
 def test_stream_that_hangs_behind_pings_is_ended_by_the_progress_clock():
     run = play([Reply([*WHOLE[:5], *[piece for _ in range(30) for piece in (5.0, PING)]])],
                options=RAISE)  # fmt: skip
@@ -239,6 +242,7 @@ def test_stream_that_hangs_behind_pings_is_ended_by_the_progress_clock():
     assert run.stalls[0].attempt == 1
 
 
+@pytest.mark.seed("003-handler-activity-warning")
 def test_notices_change_nothing():
     run = play([Reply([*WHOLE[:5], 119.0, *WHOLE[5:]])])
     assert run.delivered == b"".join(WHOLE)

@@ -44,6 +44,7 @@ def test_numbers(name):
     assert run(numbers) == (out, faults)
 
 
+@pytest.mark.seed("000-order-cause")
 def test_what_is_missing_is_counted_and_placed():
     ordering: Ordering[str] = Ordering()
     ordering.accept(0, "a", frame=0, at_byte=0)
@@ -68,6 +69,7 @@ def test_notes_are_no_fatal_faults():
     ]
 
 
+@pytest.mark.seed("003-memory-limits")
 def test_no_more_than_the_window_is_held():
     out, faults = run([0, *range(2, 70)], end=False)
     assert faults == ["missing-event"]
@@ -76,6 +78,7 @@ def test_no_more_than_the_window_is_held():
     assert run([0, 2, 3], window=2, end=False) == ([0], [])
 
 
+@pytest.mark.seed("000-order-cause")
 @pytest.mark.parametrize("seed", range(50))
 def test_any_shuffle_within_the_window_is_put_right(seed):
     chance = random.Random(seed)

@@ -56,10 +56,12 @@ def test_statuses_that_are_worth_another_try(status, again):
     assert may_retry(status, {"x-should-retry": "perhaps"}) == again
 
 
+@pytest.mark.seed("003-handler-backoff")
 def test_backoff_doubles_up_to_a_limit():
     assert [backoff_s(tries, jitter=0.0) for tries in range(1, 8)] == [0.5, 1, 2, 4, 8, 8, 8]
 
 
+@pytest.mark.seed("003-handler-backoff")
 def test_jitter_only_shortens_and_by_a_quarter_at_most():
     assert backoff_s(3, jitter=1.0) == 1.5
     assert backoff_s(3, jitter=0.5) == 1.75

@@ -126,6 +126,7 @@ def test_calls_stream_where_that_was_asked_for():
     assert not desk.delivery.open_call_delivered
 
 
+@pytest.mark.seed("003-memory-limits")
 def test_call_that_is_too_large_is_released_and_from_there_streams():
     desk = Desk(most=100)
     assert desk.offer("a", call(name="f"), size=60) == ""

@@ -201,6 +201,25 @@ def test_user_turn_quotes_the_anchor_and_sends_the_whole_answer():
     assert "Begin with exactly: rocks of the land into it\n" in turn["content"]
 
 
+def test_an_anchor_of_several_lines_is_put_between_tags():
+    plan, _ = choose(situation(Text(LONG + "\n- salt\n- sun"), url=HOSTED))
+    assert plan is not None
+    said = plan.request.json["messages"][-1]["content"]
+    assert "Begin with exactly: <cut>land into it\n- salt\n- sun</cut>\n" in said
+    assert "No greeting, no apology, no summary, no quotation marks or tags around it." in said
+
+
+def test_text_whose_last_words_came_before_gets_a_longer_anchor_or_is_not_continued():
+    plan, _ = choose(situation(Text(LONG + " and again " + LONG)))
+    assert plan is not None
+    assert len(LONG) < plan.anchor < len(LONG + " and again " + LONG)
+    plan, skipped = choose(situation(Text("ha " * 300)))
+    assert plan is None
+    whys = {each.rung: each.why for each in skipped}
+    assert "repeat what came before" in whys["prefill"]
+    assert "repeat what came before" in whys["user-turn"]
+
+
 def test_retry_and_replay_send_the_request_as_it_was():
     for now in (situation(), situation(Text(SHORT))):
         plan, _ = choose(now)

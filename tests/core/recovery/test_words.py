@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from unbroken.core.recovery.words import anchor_start, grapheme_count, is_grapheme_boundary
+from unbroken.core.recovery.words import (
+    anchor_start,
+    grapheme_count,
+    is_grapheme_boundary,
+    unique_anchor_start,
+)
 
 ONE = {
     "combining accent": "e\u0301",
@@ -100,3 +105,23 @@ def test_anchor_never_begins_inside_a_grapheme(name):
     for end in range(1, len(text) + 1):
         at = anchor_start(text[:end], letters=4)
         assert at is None or is_grapheme_boundary(text, at)
+
+
+UNIQUE = [
+    # text, anchor of eight letters or more that stands nowhere else
+    ("The sea is salt because", "salt because"),
+    ("one is done, two is done", "two is done"),
+    ("Row one is done.\nRow one is done.\n", "is done.\nRow one is done.\n"),
+    ("| --- | 1000000000 |\n| --- | 2000000000 |", "2000000000 |"),
+    ("tick tock tick tock tick tock", "tock tick tock tick tock"),
+    ("ha " * 200, None),
+    ("short", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "anchor"), UNIQUE)
+def test_anchor_grows_until_it_tells_its_place(text, anchor):
+    at = unique_anchor_start(text, letters=8)
+    assert (None if at is None else text[at:]) == anchor
+    assert at is None or text.find(text[at:]) == at

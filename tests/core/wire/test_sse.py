@@ -23,6 +23,7 @@ VECTORS = vectors("sse")
 each_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["id"])
 
 
+@pytest.mark.seed("003-malformed-parser", "003-do-parsers")
 @each_vector
 def test_vector(vector):
     body = body_of(vector)
@@ -31,6 +32,7 @@ def test_vector(vector):
     check_tiles(body, seen)
 
 
+@pytest.mark.seed("003-malformed-lines", "003-handler-split-lines")
 @each_vector
 def test_cuts_change_nothing(vector):
     body = body_of(vector)

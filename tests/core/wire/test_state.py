@@ -43,6 +43,7 @@ def test_a_breach_is_one_fatal_fault_and_later_data_is_ignored(decoder, head, ta
     assert d.mid_event
 
 
+@pytest.mark.seed("003-memory-limits", "003-dont-accumulate")
 @each_kind
 def test_memory_is_bounded_whatever_comes(decoder, head, tail):
     limit = 256 * 1024
