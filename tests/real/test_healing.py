@@ -57,6 +57,7 @@ def healed(client: openai.OpenAI, base_url: str, **settings: object) -> tuple[st
     return text, finish
 
 
+@pytest.mark.seed("003-test-interrupted")
 @pytest.mark.parametrize("how", ["clean", "fin", "rst"])
 @pytest.mark.parametrize("cut", TEN_CUTS)
 def test_cut_answer_is_byte_identical(
@@ -83,6 +84,7 @@ def test_answer_cut_four_times_is_byte_identical(
     assert len(proxy.faults) == 4
 
 
+@pytest.mark.seed("001-cause-server-restart")
 @pytest.mark.parametrize("cut", TEN_CUTS)
 def test_killed_and_restarted_server_is_survived(
     client: openai.OpenAI, llama: LlamaServer, whole: Answer, cut: int
@@ -108,9 +110,7 @@ def test_killed_and_restarted_server_is_survived(
             killer.join()
 
 
-def test_prefill_alone_goes_on_to_the_letter(
-    proxy: CuttingProxy, whole: Answer
-) -> None:
+def test_prefill_alone_goes_on_to_the_letter(proxy: CuttingProxy, whole: Answer) -> None:
     """Rung 5 on its own: the begun turn goes on where a real server's answer was cut."""
     stop = next(word for word in whole.pieces if whole.pieces.index(word) > 450)
     truth = ask(proxy.base_url, stop=[stop]).text
@@ -149,6 +149,7 @@ def test_sampled_answer_is_never_continued_unverified(proxy: CuttingProxy) -> No
     assert len(outcomes) == 3
 
 
+@pytest.mark.seed("001-cause-proxy")
 def test_nginx_that_hides_a_crash_is_seen_through(
     client: openai.OpenAI,
     nginx: Callable[..., Nginx],
