@@ -191,7 +191,7 @@ class Stream:
         For drivers that cannot look at the time without ending a read: of `next_timer`,
         the part that is worth it. Where only observed, nothing is.
         """
-        if self.options.mode == "observe":
+        if self.options.mode == "observe" and not self._owned:
             return None
         times = [self._overall_deadline(), self._liveness.deadline()]
         if self._ended_at is not None:
@@ -214,8 +214,6 @@ class Stream:
         return None if total is None else self._started_at + total
 
     def _overall_deadline(self) -> float | None:
-        if self.options.mode == "observe":
-            return None
         times = (self._total_deadline(), self._recovery.deadline())
         return min((time for time in times if time is not None), default=None)
 

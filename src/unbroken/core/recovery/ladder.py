@@ -17,7 +17,7 @@ from unbroken.core.outcome import Guarantee, Skipped
 from unbroken.core.received import Received
 from unbroken.core.recovery.capabilities import Capability, capability_for
 from unbroken.core.recovery.seam import AnchorMatch, Matcher, NoMatch, ReplayMatch
-from unbroken.core.recovery.words import anchor_start, grapheme_count
+from unbroken.core.recovery.words import grapheme_count, unique_anchor_start
 from unbroken.core.request import Request
 
 __all__ = ["ANCHOR_LETTERS", "Plan", "Situation", "choose"]
@@ -33,8 +33,10 @@ _INSTRUCTION = (
     "Your answer above was cut off by a lost connection. Continue it from exactly where it"
     " stopped. Begin with exactly: {anchor}\nThose are the last words that arrived; write them"
     " again letter by letter, then go on. No greeting, no apology, no summary, no quotation"
-    " marks around it."
+    " marks{tags} around it."
 )
+_TAGS = ("<cut>", "</cut>")
+"""Around an anchor of several lines, of which it could not be told where it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,19 @@ def _continuable(now: Situation) -> str | None:
     return None
 
 
+def _no_anchor(text: str) -> str:
+    return (
+        f"the last words of the {len(text)} characters delivered are too few for an anchor, or"
+        " repeat what came before"
+    )
+
+
+def _instruction(anchor: str) -> str:
+    if "\n" not in anchor:
+        return _INSTRUCTION.format(anchor=anchor, tags="")
+    return _INSTRUCTION.format(anchor=anchor.join(_TAGS), tags=" or tags")
+
+
 def _prefill(now: Situation) -> Plan | str:
     """Rung 5: the partial answer as the assistant's begun turn, less the anchor."""
     closed = _continuable(now)
@@ -250,9 +265,9 @@ def _prefill(now: Situation) -> Plan | str:
     if not known.with_thinking and (now.facts.thinking or "reasoning" in _content(now)):
         return "a prefill does not go with thinking here"
     text = now.delivered.text
-    at = anchor_start(text, letters=ANCHOR_LETTERS)
+    at = unique_anchor_start(text, letters=ANCHOR_LETTERS)
     if at is None or not text[:at].strip():
-        return f"only {len(text)} characters were delivered, too few for an anchor"
+        return _no_anchor(text)
     # Models write a word with the space before it, and Claude refuses one at the end: the
     # space was delivered, and the matcher does not ask for it again.
     sent = text[:at].rstrip()
@@ -276,11 +291,11 @@ def _user_turn(now: Situation) -> Plan | str:
     if closed is not None:
         return closed
     text = now.delivered.text
-    at = anchor_start(text, letters=2 * ANCHOR_LETTERS)
+    at = unique_anchor_start(text, letters=2 * ANCHOR_LETTERS)
     if at is None:
-        return f"only {len(text)} characters were delivered, too few for an anchor"
+        return _no_anchor(text)
     anchor = text[at:]
-    request = now.dialect.user_turn(now.request, text.rstrip(), _INSTRUCTION.format(anchor=anchor))
+    request = now.dialect.user_turn(now.request, text.rstrip(), _instruction(anchor))
     if request is None:
         return "the request has no place for a further turn"
     return Plan(

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["anchor_start", "grapheme_count", "is_grapheme_boundary"]
+__all__ = ["anchor_start", "grapheme_count", "is_grapheme_boundary", "unique_anchor_start"]
 
 _ZWJ = "\u200d"
 _LONGEST_WORD = 64
+_LONGEST_ANCHOR = 512
 
 
 def _extends(char: str) -> bool:
@@ -112,3 +113,29 @@ def anchor_start(text: str, *, letters: int) -> int | None:
         if enough_at - at > _LONGEST_WORD and is_grapheme_boundary(text, at):
             return at
     return None
+
+
+def unique_anchor_start(text: str, *, letters: int) -> int | None:
+    """Return where an anchor begins that tells its place, or None if there is none.
+
+    In tables, refrains and lists the last words may have been written before: a model that
+    goes on from the earlier place would write them just the same. So the anchor is made
+    longer, word by word, until it stands nowhere else in ``text``.
+
+    Args:
+        text: What was delivered.
+        letters: See `anchor_start`.
+
+    Returns:
+        A position, 0 where only the whole of a short text will do; None also where no run of
+        last words of up to 512 characters is unique.
+    """
+    at = anchor_start(text, letters=letters)
+    while at is not None and text.find(text[at:]) < at:
+        if len(text) - at > _LONGEST_ANCHOR:
+            return None
+        letters += max(4, letters // 2)
+        at = anchor_start(text, letters=letters)
+        if at is None and len(text) <= _LONGEST_ANCHOR:
+            return 0
+    return at
