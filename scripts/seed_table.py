@@ -105,10 +105,10 @@ def page(asks: Asks, tests: dict[str, list[str]]) -> str:
         lines.append("|---|---|---|---|")
         for ask in asks["asks"]:
             if ask["id"].startswith(f"{seed}-"):
-                names = "<br>".join(f"`{name}`" for name in tests.get(ask["id"], [])) or (
-                    f"part {ask['part']} of the plan"
-                )
-                cells = (ask["ask"], ask["kind"], ask["answer"], names)
+                shown_in = [f"`{name}`" for name in tests.get(ask["id"], [])]
+                if ask["part"] not in asks["closed_parts"]:
+                    shown_in.append(f"{'more in ' * bool(shown_in)}part {ask['part']} of the plan")
+                cells = (ask["ask"], ask["kind"], ask["answer"], "<br>".join(shown_in))
                 lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(lines) + "\n"
 
