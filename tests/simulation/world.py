@@ -8,13 +8,13 @@ from random import Random
 from typing import Any
 
 from tests.simulation.bodies import Style, encode
+from tests.simulation.settings import TARGETS, draw_options
 from tests.simulation.speech import Truth, continued, first_truth, repeated
 from unbroken.core.dialects import DIALECTS
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.options import RUNGS, Clocks, Options
 from unbroken.core.request import Request
 
-__all__ = ["FAULTS", "Reply", "Target", "World", "asked"]
+__all__ = ["FAULTS", "NEVER", "WALL_TIME", "Reply", "World", "asked"]
 
 WALL_TIME = 1_800_000_000.0  # the epoch's seconds at the world's time 0: 15 Jan 2027 08:00 UTC
 NEVER = float("inf")
@@ -39,47 +39,6 @@ FAULTS: dict[str, tuple[int, int]] = {
     "swapped": (2, 1),
     "lost": (2, 1),
 }
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where requests go, and what the capability table should make of it."""
-
-    url: str
-    model: str
-    prefill: bool
-    with_thinking: bool = True
-
-
-_TARGETS: dict[str, tuple[Target, ...]] = {
-    "openai-chat": (
-        Target("http://127.0.0.1:8000/v1/chat/completions", "local", True),
-        Target("https://api.openai.com/v1/chat/completions", "gpt-5", False),
-        Target("https://api.mistral.ai/v1/chat/completions", "mistral-large", True),
-        Target("https://api.groq.com/openai/v1/chat/completions", "llama-4", True),
-        Target("https://llm.example.com/v1/chat/completions", "some", False),
-    ),
-    "openai-responses": (
-        Target("https://api.openai.com/v1/responses", "gpt-5", False),
-        Target("https://llm.example.com/v1/responses", "some", False),
-    ),
-    "anthropic-messages": (
-        Target("https://api.anthropic.com/v1/messages", "claude-sonnet-4-5", True, False),
-        Target("https://api.anthropic.com/v1/messages", "claude-opus-4-6", False),
-        Target("http://10.0.0.7:8080/v1/messages", "local", True, False),
-    ),
-    "gemini": (
-        Target(
-            "https://generativelanguage.googleapis.com/v1beta/models/gemini-3-pro"
-            ":streamGenerateContent?alt=sse", "gemini-3-pro", True, False,
-        ),
-        Target(
-            "https://generativelanguage.googleapis.com/v1beta/models/gemini-3.6-flash"
-            ":streamGenerateContent?alt=sse", "gemini-3.6-flash", False,
-        ),
-    ),
-    "ollama": (Target("http://localhost:11434/api/chat", "llama", True),),
-}  # fmt: skip
 
 
 @dataclass
@@ -127,8 +86,8 @@ class World:
         self.draw = draw = Random(seed)
         name = draw.choice(sorted(DIALECTS))
         self.dialect: Dialect = DIALECTS[dialect or name]
-        self.target = draw.choice(_TARGETS[self.dialect.name])
-        self.options = _options(draw)
+        self.target = draw.choice(TARGETS[self.dialect.name])
+        self.options = draw_options(draw)
         self.tools = draw.random() < 0.3
         self.thinking = draw.random() < 0.25
         self.structured = draw.random() < 0.07
@@ -454,41 +413,3 @@ def _words_of(turn: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text") or "" for part in content or ())
-
-
-def _options(draw: Random) -> Options:
-    mode = draw.choices(("heal", "raise", "observe"), (80, 8, 12))[0]
-    usual = draw.random() < 0.5  # what most users have; else anything
-    some = tuple(rung for rung in RUNGS if draw.random() < 0.6)
-    rungs = RUNGS if usual or draw.random() < 0.3 else some
-    clocks = None
-    if draw.random() < 0.7:
-        silence, text = draw.choice((5.0, 20.0, 90.0)), draw.choice((4.0, 12.0, 60.0))
-        clocks = Clocks(
-            connect_s=draw.choice((3.0, 10.0)),
-            first_event_s=draw.choice((6.0, 30.0, 120.0)),
-            silence_s=silence,
-            progress_text_s=text,
-            progress_slow_s=draw.choice((8.0, 30.0, 120.0)),
-            notice_s=draw.choice((1.0, 10.0, None)),
-            total_s=None if usual else draw.choice((None, None, 30.0, 200.0)),
-        )
-
-    def rare(default: Any, *others: Any) -> Any:
-        return default if usual or draw.random() < 0.7 else draw.choice(others)
-
-    return Options(
-        mode=mode,  # type: ignore[arg-type]
-        profile=draw.choice(("default", "default", "interactive")),
-        clocks=clocks,
-        rungs=rungs,
-        allow_resend=usual or draw.random() < 0.94,
-        tool_calls=draw.choice(("hold", "hold", "stream")),
-        max_attempts=rare(5, 1, 2, 3, 8),
-        max_recovery_s=rare(120.0, 0.0, 3.0, 15.0),
-        max_added_input=rare(3.0, 0.0, 1.0, 8.0),
-        max_replay_bytes=rare(4 * 1024 * 1024, 0, 300, 700, 2000),
-        max_held_bytes=rare(1024 * 1024, 0, 300, 2000),
-        max_held_s=rare(30.0, 0.0, 0.5, 5.0),
-        max_frame_bytes=rare(32 * 1024 * 1024, 1500, 40_000),
-    )

@@ -1,0 +1,190 @@
+"""Write docs/reference/ladder-and-capabilities.md from the ladder, the table and the dialects.
+
+python scripts/ladder_table.py [--check]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from unbroken.core.dialects import DIALECTS
+from unbroken.core.dialects.base import Dialect
+from unbroken.core.options import RUNGS
+from unbroken.core.recovery.capabilities import Capability, built_in_rows
+from unbroken.core.recovery.ladder import ANCHOR_LETTERS, REPLAY_ALWAYS_BELOW
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "ladder-and-capabilities.md"
+
+__all__ = ["PAGE", "page"]
+
+_HEAD = """\
+<!-- Written by scripts/ladder_table.py from src/unbroken/core: change that, then run
+     `python scripts/ladder_table.py`. -->
+# Ladder and capabilities
+
+The ways to recover, in the order in which they are tried, and what Unbroken knows of providers and
+models. [How recovery works](../explanation/how-recovery-works.md) explains them.
+
+## Rungs
+
+| rung | open when | sends | must prove | guarantee |
+|---|---|---|---|---|\
+"""
+
+_RUNG_ROWS = {
+    "retry": (
+        "nothing of the answer was delivered, or only reasoning that can be closed legally",
+        "the same request",
+        "nothing: all of it is new",
+        "`byte-exact`",
+    ),
+    "replay": (
+        (
+            f"temperature 0, a seed, a target that repeats itself, or under {REPLAY_ALWAYS_BELOW}"
+            " characters of text delivered"
+        ),
+        "the same request",
+        "that its answer begins with all that was delivered, tool calls included",
+        "`prefix-verified`",
+    ),
+    "prefill": (
+        "only text (and reasoning) was delivered, and the target takes a prefill",
+        "the answer so far, less its anchor, as the assistant's begun turn",
+        f"that it goes on with the anchor: the last words, {ANCHOR_LETTERS} letters or more",
+        "`seam-verified`",
+    ),
+    "user-turn": (
+        "only text (and reasoning) was delivered",
+        "the answer so far as history, and a turn that asks to go on",
+        f"that it goes on with the anchor: the last words, {2 * ANCHOR_LETTERS} letters or more",
+        "`seam-verified`",
+    ),
+}
+
+_RULES = """\
+
+Not open, whatever the rung: after the finish was delivered; after part of a tool call was
+delivered; for an error that would come again (a wrong key, no quota, a safety block); with
+`allow_resend=False`; beyond [the budgets](options.md). `retry` and `replay` are not open, once
+more than a status arrived, for a request with work at the provider (hosted or MCP tools,
+`background`), unless `retry_server_tools`. `replay`, `prefill` and `user-turn` want one choice.
+`prefill` and `user-turn` are not open for JSON mode or a strict schema, after a tool call, and
+where the provider keeps the answer under an id (Responses, unless `store=False`); each is tried
+twice at one place. In anchors an ideograph counts two letters.
+
+## What targets can do
+
+The first row that matches counts; an unknown target takes no prefill. A row of yours comes before
+these: `Options(capabilities=({"host": r"example\\.com$", "prefill": True},))`. Its fields are
+`dialect`, `host`, `path`, `model` (patterns, but for the dialect), `local`, `prefill`,
+`with_thinking`, `deterministic`, `message` (fields for the begun turn), `body` (fields for the
+request) and `note`.
+
+| target | prefill | with thinking | repeats itself | adds | known by |
+|---|---|---|---|---|---|\
+"""
+
+_DIALECTS = """\
+
+## Dialects
+
+| dialect | wire | last marker | numbers its events | thinking without text is issued again |
+|---|---|---|---|---|\
+"""
+
+_VARIANTS = """\
+
+Services whose good answers end in another way than their dialect says:
+
+| dialect | service | may leave out |
+|---|---|---|\
+"""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _target(row: Capability) -> str:
+    parts = [
+        f"{name} `{value}`"
+        for name in ("dialect", "host", "path", "model")
+        if (value := getattr(row, name)) is not None
+    ]
+    if row.local is not None:
+        parts.append("an address of a private network" if row.local else "a public address")
+    return ", ".join(parts) or "any"
+
+
+def _capability(row: Capability) -> str:
+    adds = [
+        f"`{msgspec.json.encode(value).decode()}` to the {where}"
+        for where, value in (("turn", row.message), ("request", row.body))
+        if value
+    ]
+    cells = (
+        _target(row),
+        _yes(row.prefill),
+        _yes(row.with_thinking) if row.prefill else "-",
+        _yes(row.deterministic),
+        ", ".join(adds) or "-",
+        row.note or "-",
+    )
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _dialect(dialect: Dialect) -> str:
+    marker = "none: the finish" if dialect.last_marker is None else f"`{dialect.last_marker}`"
+    return (
+        f"| `{dialect.name}` | {dialect.wire} | {marker} | {_yes(dialect.numbered)}"
+        f" | {_yes(dialect.reissue_after_reasoning)} |"
+    )
+
+
+def page() -> str:
+    """Return the page as Markdown.
+
+    Raises:
+        KeyError: If a rung is not described here.
+    """
+    rungs = [f"| `{rung}` | " + " | ".join(_RUNG_ROWS[rung]) + " |" for rung in RUNGS]
+    variants = [
+        f"| `{dialect.name}` | {variant.name} | "
+        + " and ".join(
+            word
+            for word, legal in (
+                ("the finish reason", variant.missing_finish_legal),
+                ("the last marker", variant.missing_marker_legal),
+            )
+            if legal
+        )
+        + " |"
+        for dialect in DIALECTS.values()
+        for variant in dialect.variants
+        if variant.missing_finish_legal or variant.missing_marker_legal
+    ]
+    return "\n".join(
+        [
+            _HEAD, *rungs, _RULES, *map(_capability, built_in_rows()),
+            _DIALECTS, *map(_dialect, DIALECTS.values()), _VARIANTS, *variants, "",
+        ]
+    )  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page; with ``--check`` only say whether it is up to date."""
+    if arguments == ["--check"]:
+        return int(PAGE.read_text("utf-8") != page())
+    PAGE.write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
