@@ -57,6 +57,7 @@ soak: $(DEV) ## the long tests, with progress (SEEDS=1000000, or as many as you 
 docs: $(DEV) ## write the generated pages again, then run every command and example in the docs
 	@$(BIN)/python scripts/seed_table.py
 	@$(BIN)/python scripts/option_table.py
+	@$(BIN)/python scripts/ladder_table.py
 	@$(BIN)/python -m pytest tests/docs $(PYTEST)
 
 constraints: $(DEV) ## look for newer versions and pin them

@@ -73,7 +73,8 @@ more than a status arrived, for a request with work at the provider (hosted or M
 `background`), unless `retry_server_tools`. `replay`, `prefill` and `user-turn` want one choice.
 `prefill` and `user-turn` are not open for JSON mode or a strict schema, after a tool call, and
 where the provider keeps the answer under an id (Responses, unless `store=False`); each is tried
-twice at one place. In anchors an ideograph counts two letters.
+twice at one place. In anchors an ideograph counts two letters; an anchor grows, up to 512
+characters, until it stands nowhere else in the answer, and without such a one the rung is not open.
 
 ## What targets can do
 

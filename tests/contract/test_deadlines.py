@@ -265,7 +265,6 @@ def test_a_fork_after_import(before):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_FORK), before],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,9 +2,12 @@
 
 import pytest
 
+import unbroken
 from tests.contract.expectations import FEWER, cases, expected, kinds_of
 from tests.contract.oracle import lawful, met, same, tells
-from tests.contract.rig import guarded, plain, script_for
+from tests.contract.rig import guarded, options, plain, script_for
+from tests.support.drives import DRIVES
+from tests.support.faults import reply
 
 _SDK_TIMEOUT_S = {"no_head": 0.3}
 
@@ -38,3 +41,23 @@ def test_fault(name, fault, mode):
         return
     lawful(run)
     met(run, wish, kinds_of(name, fault))
+
+
+_ERRORS = ("error_obj", "error_nested", "failed", "error_done")
+
+
+@pytest.mark.parametrize("mode", ["heal", "raise"])
+@pytest.mark.parametrize(("name", "fault"), [c for c in cases() if c[1] in _ERRORS])
+def test_the_provider_s_own_error_reaches_the_sdk_when_nothing_heals(name, fault, mode):
+    always = reply(fault, DRIVES[name].dialect, at=12)
+    opts = options(mode, max_attempts=2)
+    run, without = guarded(name, always, opts=opts), plain(name, always)
+    lawful(run)
+    assert run.outcome.status == "failed"
+    assert run.drive.odd == without.drive.odd
+    assert run.drive.pieces == without.drive.pieces
+    if without.drive.odd:  # the SDK raises nothing of its own, so the body ends with ours
+        assert unbroken.outcome_of(run.drive.error) is run.outcome
+    else:
+        assert run.drive.raised == without.drive.raised
+        assert str(run.drive.error) == str(without.drive.error)

@@ -104,7 +104,7 @@ def test_a_plain_break_in_an_event_loop(name, backend, mode):
 
     with FaultServer(_hanging(name)) as server:
         anyio.run(main, server, backend=backend)
-    assert len(told) <= 1  # an abandoned stream cannot always be settled, but is let go
+    assert [outcome.status for outcome in told] == ["cancelled"]
 
 
 async def _closed(server, *, collect=False):
@@ -218,28 +218,33 @@ def test_a_response_that_is_never_read():
         assert server.wait_for_open(0, _WITHIN_S)
 
 
+@pytest.mark.parametrize("read", [True, False])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_async_response_that_is_forgotten(backend):
+def test_an_async_response_that_is_forgotten(backend, read):
+    told = []
+
     async def main(server):
         limits = httpx2.Limits(max_connections=1)
-        client = client_for("openai-chat-async", _options(), limits=limits)
+        client = client_for("openai-chat-async", _options(), on_outcome=told.append, limits=limits)
         url = server.url + "/v1/chat/completions"
-        for _ in range(3):  # the one place in the pool must come free each time
+        for _ in range(3):
             request = client.build_request("POST", url, json=_REQUEST)
             response = await client.send(request, stream=True)
-            assert await anext(response.aiter_raw())
+            if read:
+                assert await anext(response.aiter_raw())
             del response
             await _closed(server, collect=True)
         await client.aclose()
 
     with FaultServer(_hanging("openai-chat")) as server:
         anyio.run(main, server, backend=backend)
+    assert [outcome.status for outcome in told] == ["cancelled"] * 3
 
 
 # ---------------------------------------------------------------- backpressure
 
 _PIECE = sse_frame({"choices": [{"index": 0, "delta": {"content": "x" * 1000}}]})
-_MOST_BYTES = 1_000_000
+_MOST_BYTES = 300_000
 
 
 def _endless():
@@ -269,7 +274,7 @@ def test_a_slow_consumer_stops_the_upstream(mode):
         wire = _wire(name, server, client, stop_after=4, on_text=dawdle)
         DRIVES[name].function(wire)
         client.close()
-    assert max(written) < _MOST_BYTES
+    assert max(written) < _MOST_BYTES, written
     assert written[-1] - written[-2] < 200_000
 
 

@@ -3,17 +3,56 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
-from scripts import option_table
+import unbroken
+from scripts import ladder_table, option_table
 from tests.docs.markdown import ROOT
+from unbroken.core import events, outcome
 from unbroken.core.faults import Fault, FaultKind
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def text_of(name: str) -> str:
+    return (REFERENCE / name).read_text("utf-8")
+
+
+def code_in(text: str) -> set[str]:
+    """Names that stand as code in prose and tables, and those that a call begins with."""
+    return {re.split(r"\W", word)[0] for word in re.findall(r"`([^`\n]+)`", text)}
 
 
 def test_options_page_is_up_to_date() -> None:
     assert option_table.PAGE.read_text("utf-8") == option_table.page(), "run `make docs`"
 
 
+def test_ladder_page_is_up_to_date() -> None:
+    up_to_date = ladder_table.PAGE.read_text("utf-8") == ladder_table.page()
+    assert up_to_date, "run `python scripts/ladder_table.py`"
+
+
 def test_faults_page_lists_every_kind_with_its_severity() -> None:
-    text = (ROOT / "docs" / "reference" / "faults.md").read_text("utf-8")
-    listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \|", text, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \|", text_of("faults.md"), re.MULTILINE))
     assert listed == {kind.value: Fault.of(kind, "").severity for kind in FaultKind}
+
+
+def test_api_page_has_every_public_name() -> None:
+    text = text_of("api.md")
+    tree = re.findall(r"^(?: \+- )?(\w+Error)  ", text, re.MULTILINE)
+    named = code_in(text) | set(tree) | {"events"}
+    assert not set(unbroken.__all__) - named
+    assert not set(events.__all__) - named - {"Block", "BlockKind", "Event", "Meaning", "TextRun"}
+
+
+def test_outcome_page_has_every_field_and_status() -> None:
+    text = text_of("outcome.md")
+    for status in get_args(outcome.Status):
+        assert f"| `{status}` |" in text
+    parts = (
+        outcome.Outcome, outcome.AttemptRecord, outcome.Provenance, outcome.Skipped,
+        outcome.ToolCallResult, Fault,
+    )  # fmt: skip
+    fields = {name for part in parts for name in part.__struct_fields__}
+    fields |= {n for n, v in vars(outcome.Outcome).items() if isinstance(v, property)}
+    assert not fields - code_in(text)

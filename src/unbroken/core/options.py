@@ -21,8 +21,8 @@ class Clocks:
     """When an attempt that does not move is given up. Seconds; None waits for ever.
 
     Attributes:
-        connect_s: Opening a connection and getting the response head, for the attempts that
-            Unbroken itself makes. The SDK's own timeout rules its own request.
+        connect_s: Opening a connection, for the attempts that Unbroken itself makes; their
+            response head is under `first_event_s`. The SDK's own timeout rules its own request.
         first_event_s: From the request to the first event. Hosted reasoning is silent for
             minutes.
         silence_s: No byte at all.

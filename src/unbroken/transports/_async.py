@@ -32,16 +32,16 @@ class Body(ResponseFacts):
     async def read(self) -> bytes | None:
         if self._ended:
             return None
+        if more := self.more():
+            return more
         if self._pieces is None:
-            self._pieces = aiter(self.response.stream)
+            response = self.response
+            self._pieces = aiter(response.aiter_bytes() if self.foreign else response.stream)
         async for data in self._pieces:
-            if self.inflater is not None:
-                data = self.inflater.decode(data)
-            if data:
+            if data := self.decoded(data):
                 return data
         self._ended = True
-        rest = self.inflater.flush() if self.inflater is not None else b""
-        return rest or None
+        return self.rest() or None
 
     async def aclose(self) -> None:
         await self.response.aclose()

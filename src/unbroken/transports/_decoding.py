@@ -8,26 +8,38 @@ from typing import Protocol
 __all__ = ["Inflater", "inflater_for"]
 
 
+_MOST_BYTES = 256 * 1024
+"""Largest piece: a few bytes of gzip can hold a thousand times as many."""
+
+
 class Inflater(Protocol):
-    """Decodes a body piece by piece."""
+    """Decodes a body piece by piece. What it cannot read is a `zlib.error`."""
 
     def decode(self, data: bytes) -> bytes:
-        """Return what the next bytes hold."""
+        """Return the first part of what the next bytes hold; `more` has the others."""
+        ...
+
+    def more(self) -> bytes:
+        """Return the next part, or nothing if the next bytes are needed."""
+        ...
 
     def flush(self) -> bytes:
         """Return what is left at the end; a body that was cut yields what can be had."""
+        ...
 
 
 class _Zlib:
     def __init__(self, bits: int) -> None:
         self._inner = zlib.decompressobj(bits)
+        self._full = False
 
     def decode(self, data: bytes) -> bytes:
-        try:
-            return self._inner.decompress(data)
-        except zlib.error as error:
-            msg = f"the body's compression is broken ({error})"
-            raise ValueError(msg) from None
+        out = self._inner.decompress(data, _MOST_BYTES)
+        self._full = len(out) == _MOST_BYTES or bool(self._inner.unconsumed_tail)
+        return out
+
+    def more(self) -> bytes:
+        return self.decode(self._inner.unconsumed_tail) if self._full else b""
 
     def flush(self) -> bytes:
         return self._inner.flush()
@@ -45,7 +57,7 @@ class _Deflate(_Zlib):
             return super().decode(data)
         self._head += data
         try:
-            out = self._inner.decompress(data)
+            out = super().decode(data)
         except zlib.error:
             self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
             data, self._head = self._head, None
@@ -58,7 +70,8 @@ class _Deflate(_Zlib):
 def inflater_for(encoding: str) -> Inflater | None:
     """Return an inflater for a ``Content-Encoding``, or None if it is not known here.
 
-    gzip and deflate cover what providers and proxies send unasked.
+    gzip and deflate cover what providers and proxies send unasked; any other is left to what
+    the HTTP library can decode.
     """
     match encoding.strip().lower():
         case "gzip" | "x-gzip":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +25,7 @@ from unbroken.transports._errors import exception_for, explain
 __all__ = ["Plan", "ResponseFacts", "Wording", "plan_for", "response_headers"]
 
 MODE_HEADER = "x-unbroken-mode"
+_log = logging.getLogger("unbroken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,26 @@ def is_protected(plan: Plan, response: Any) -> bool:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if plan.wants_stream is None and kind not in plan.dialect.content_types:
         return False
+    if not _is_readable(response):
+        _log.warning(
+            "a stream came in an encoding that was not asked for and cannot be read (%.40r);"
+            " it passes unprotected",
+            response.headers["content-encoding"],
+        )
+        return False
+    return True
+
+
+def _is_readable(response: Any) -> bool:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    return encoding in ("", "identity") or inflater_for(encoding) is not None
+    if encoding in ("", "identity") or inflater_for(encoding) is not None:
+        return True
+    library = type(response).__module__.partition(".")[0]
+    try:
+        known = import_module(f"{library}._decoders").SUPPORTED_DECODERS
+    except (ImportError, AttributeError):
+        return False
+    return all(each.strip() in known for each in encoding.split(","))
 
 
 def response_headers(response: Any) -> Any:
@@ -113,7 +135,11 @@ def response_headers(response: Any) -> Any:
 
 
 class ResponseFacts:
-    """What both kinds of open body know about their response."""
+    """What both kinds of open body know about their response.
+
+    Attributes:
+        foreign: It came in an encoding that is left to the HTTP library.
+    """
 
     def __init__(self, response: Any) -> None:
         self.response = response
@@ -122,13 +148,31 @@ class ResponseFacts:
             name.lower(): value for name, value in response.headers.items()
         }
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
-        self.inflater: Inflater | None = (
-            None if encoding in ("", "identity") else inflater_for(encoding)
-        )
+        self._inflater: Inflater | None = inflater_for(encoding)
+        self.foreign = self._inflater is None and encoding not in ("", "identity")
         self._socket: Any = None
         stream = response.extensions.get("network_stream")
         if stream is not None and response.extensions.get("http_version") != b"HTTP/2":
             self._socket = stream.get_extra_info("socket")
+
+    def decoded(self, data: bytes) -> bytes:
+        """Return the first part of what bytes of the body hold; `more` has the others."""
+        return data if self._inflater is None else self._inflate(self._inflater.decode, data)
+
+    def more(self) -> bytes:
+        """Return the next part, or nothing."""
+        return b"" if self._inflater is None else self._inflate(self._inflater.more)
+
+    def rest(self) -> bytes:
+        """Return what is left when the body has ended."""
+        return b"" if self._inflater is None else self._inflate(self._inflater.flush)
+
+    def _inflate(self, step: Callable[..., bytes], *data: bytes) -> bytes:
+        try:
+            return step(*data)
+        except zlib.error as error:  # said as the library would have said it
+            library = sys.modules[type(self.response).__module__.partition(".")[0]]
+            raise library.DecodingError(str(error)) from error
 
     @property
     def can_abort(self) -> bool:

@@ -39,16 +39,16 @@ class Body(ResponseFacts):
     def read(self) -> bytes | None:
         if self._ended:
             return None
+        if more := self.more():
+            return more
         if self._pieces is None:
-            self._pieces = iter(self.response.stream)
+            response = self.response
+            self._pieces = iter(response.iter_bytes() if self.foreign else response.stream)
         for data in self._pieces:
-            if self.inflater is not None:
-                data = self.inflater.decode(data)
-            if data:
+            if data := self.decoded(data):
                 return data
         self._ended = True
-        rest = self.inflater.flush() if self.inflater is not None else b""
-        return rest or None
+        return self.rest() or None
 
     def close(self) -> None:
         self.response.close()

@@ -236,6 +236,8 @@ def _continuable(now: Situation) -> str | None:
         return "more than one choice was asked for"
     if facts.structured:
         return "structured output is never spliced in mid-value"
+    if _repeats_server_work(now):
+        return "it may repeat work at the provider (retry_server_tools is off)"
     if facts.server_state:
         return "the provider keeps the answer under an id that the application may send back"
     return None
