@@ -24,8 +24,9 @@ from unbroken.core.frames import Frame
 
 __all__ = ["Call", "Received", "Usage", "join_pieces", "merge_usage"]
 
-_FOLD_AT = 4096
-"""Pieces after which a text is joined: many small strings cost more than the text."""
+_FOLD_AT = 32
+"""Pieces after which the text that came last is joined."""
+_MOST_BLOCKS = 4096
 
 
 class Usage(msgspec.Struct, kw_only=True):
@@ -94,11 +95,14 @@ class Received:
         self._limit_bytes = limit_bytes
         self._size = 0
         self._texts: dict[int, list[str]] = {}
+        self._fresh: list[str] = []  # what came last, of one choice
+        self._fresh_choice = 0
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
 
     def fork(self) -> Received:
         """Return an independent copy. Deltas are folded first, so that it stays cheap."""
+        self._fold()
         for pieces in (*self._texts.values(), self._reasoning, self._refusal):
             if len(pieces) > 1:
                 pieces[:] = ["".join(pieces)]
@@ -125,11 +129,13 @@ class Received:
 
     def text_of(self, choice: int) -> str:
         """The answer text of one choice."""
+        self._fold()
         return join_pieces(self._texts.get(choice, []))
 
     @property
     def texts(self) -> dict[int, str]:
         """The answer text of every choice that has any."""
+        self._fold()
         return {choice: join_pieces(pieces) for choice, pieces in sorted(self._texts.items())}
 
     @property
@@ -162,24 +168,35 @@ class Received:
 
     def add_texts(self, texts: list[str], choice: int) -> None:
         """Take in a run of text deltas of one choice, the common case of a healthy stream."""
-        size = sum(map(len, texts))
-        if max(texts) >= "\ud800":
-            size -= self._second_halves(texts, choice)
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        size = len(text)
+        if not text.isascii() and max(text) >= "\ud800":
+            size -= self._halves_joined(texts, choice)
         self.characters += size
         self._grow(size)
         if not self.sequence or self.sequence[-1] != "text":
             self.sequence.append("text")
         if self.overflowed:
             return
-        pieces = self._texts.get(choice)
-        if pieces is None:
-            pieces = self._texts[choice] = []
-        pieces += texts
-        if len(pieces) > _FOLD_AT:
-            pieces[:] = ["".join(pieces)]
+        if choice != self._fresh_choice:
+            self._fold()
+            self._fresh_choice = choice
+        self._fresh.append(text)
+        if len(self._fresh) >= _FOLD_AT:
+            self._fold()
 
-    def _second_halves(self, texts: list[str], choice: int) -> int:
+    def _fold(self) -> None:
+        """Join what came last. Small strings that live on cost more than the text they hold."""
+        if self._fresh:
+            blocks = self._texts.setdefault(self._fresh_choice, [])
+            blocks.append("".join(self._fresh))
+            self._fresh.clear()
+            if len(blocks) > _MOST_BLOCKS:
+                blocks[:] = ["".join(blocks)]
+
+    def _halves_joined(self, texts: list[str], choice: int) -> int:
         """Count the pairs cut over two deltas: two halves are one character of the text."""
+        self._fold()
         count, before = 0, (self._texts.get(choice) or [""])[-1]
         for text in texts:
             count += "\udc00" <= text[:1] <= "\udfff" and "\ud800" <= before[-1:] <= "\udbff"
