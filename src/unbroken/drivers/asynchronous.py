@@ -75,6 +75,7 @@ class AsyncDriver(Driver):
                 if delivered is not None:
                     return delivered
             elif kind is Deliver:
+                self._away = True
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 await self._connect(action)
@@ -162,7 +163,14 @@ class AsyncDriver(Driver):
         body, stream = self._body, self.stream
         assert body is not None
         try:
-            stream.resume(self.clock())
+            if self._away:
+                self._away = False
+                stream.resume(self.clock())
+            if self._timer is None and self.record.limits == "socket":
+                stream.handle_timer(self.clock())  # a flood of pings leaves no read that waits
+                if not stream.reading:
+                    self._tell()
+                    return None
         except Exception as bug:  # noqa: BLE001 - told, or raised again
             return Deliver(self._step_aside(bug, None), no_events())
         data: bytes | None = None
@@ -260,8 +268,7 @@ class AsyncDriver(Driver):
             self._body.abort()
 
     async def _pass_on(self) -> Deliver:
-        assert self._body is not None
-        data = await self._body.read()
+        data = None if self._dead or self._body is None else await self._body.read()
         if data is None:
             raise StopAsyncIteration
         return Deliver(data, no_events())

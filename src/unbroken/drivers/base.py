@@ -103,6 +103,8 @@ class Driver:
         self._observer = observer
         self._read_error: Exception | None = None
         self._bypassed = False
+        self._dead = False  # nothing of the body may be passed on any more
+        self._away = True  # the consumer has control: its time is not the upstream's
         self._finished = False
         self._aborted = False
         self._sent_by_sdk = sent
@@ -196,15 +198,32 @@ class Driver:
         """Unbroken failed: pass everything through from here, where that is still possible.
 
         Raises:
-            Exception: The bug itself, once frames of ours are on the wire, or where nobody
-                takes bytes.
+            Exception: What users catch, with the bug as its cause: once a later attempt
+                runs, or where nobody takes bytes.
         """
         rest = self.stream.salvage(data) if self._sent_by_sdk else None
         if rest is None:
-            raise bug
+            raise self._broken(bug) from bug
         self._observer.internal_error(bug)
         self._bypassed = True
         return rest
+
+    def _broken(self, bug: Exception) -> Exception:
+        """Unbroken failed and cannot step aside: return what its users catch."""
+        self._observer.internal_error(bug)
+        self._bypassed = self._dead = True
+        name = type(bug).__name__
+        fault = Fault.of(
+            FaultKind.CONNECTION_RESET,
+            f"unbroken itself failed ({name}) where the stream could not go on without it",
+        )
+        outcome = self.stream.account(self.clock())
+        outcome.status, outcome.complete = "failed", False
+        outcome.faults = [*outcome.faults, fault]
+        if not self._finished:
+            self._finished = True
+            self._observer.outcome(outcome)
+        return self._exception(outcome, fault)
 
 
 def no_events() -> list[Event]:

@@ -69,6 +69,7 @@ class SyncDriver(Driver):
                 if delivered is not None:
                     return delivered
             elif kind is Deliver:
+                self._away = True
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 self._connect(action)
@@ -137,8 +138,14 @@ class SyncDriver(Driver):
         assert body is not None
         now = self.clock()
         try:
-            stream.resume(now)
+            if self._away:
+                self._away = False
+                stream.resume(now)
             if self._alarm.planned is None:
+                stream.handle_timer(now)  # a flood of pings leaves no blocked read to wake
+                if not self._still_reading():
+                    self._tell()
+                    return None
                 shared_timer().arm(self._alarm, self._next_look(now))
         except Exception as bug:  # noqa: BLE001 - told, or raised again
             return Deliver(self._step_aside(bug, None), no_events())
@@ -209,8 +216,7 @@ class SyncDriver(Driver):
             self._upstream.abort()
 
     def _pass_on(self) -> Deliver:
-        assert self._body is not None
-        data = self._body.read()
+        data = None if self._dead or self._body is None else self._body.read()
         if data is None:
             raise StopIteration
         return Deliver(data, no_events())
