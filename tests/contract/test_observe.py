@@ -5,8 +5,10 @@ import pytest
 from tests.contract.expectations import BEFORE, cases, kinds_of
 from tests.contract.oracle import same, tells
 from tests.contract.rig import CLOCKS, guarded, options, plain, script_for
+from tests.support.bodies import body
 from tests.support.drives import DRIVES, SYNC_DRIVES
-from tests.support.faults import FAULTS
+from tests.support.faults import FAULTS, STORY, reply
+from tests.support.faultserver import Pause, Reply
 from unbroken import Clocks
 
 # Without us these last for ever, or as long as the SDK's own timeout lets them.
@@ -66,3 +68,25 @@ def test_off_is_a_bypass(name, fault):
     run = guarded(name, script_for(name, fault), mode="off")
     same(run, plain(name, script_for(name, fault)))
     assert run.outcomes == run.stalls == run.reconnects == []
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("openai-chat", "asyncio"),
+        ("ollama", "asyncio"),
+        ("openai-chat-async", "asyncio"),
+        ("openai-chat-async", "trio"),
+        ("anthropic-async", "trio"),
+    ],
+)
+def test_observe_ends_nothing_at_a_deadline(name, backend):
+    """Not by its own clocks, and not by a limit on the whole stream either."""
+    clocks = Clocks(silence_s=0.05, progress_text_s=0.05, progress_slow_s=0.05, total_s=0.2)
+    frames = body(DRIVES[name].dialect, STORY)
+    pieces = [*frames[:9], Pause(0.3), *frames[9:20], Pause(0.3), *frames[20:]]
+    paused = Reply(headers=reply("ok", DRIVES[name].dialect).headers, pieces=pieces)
+    run = guarded(name, paused, opts=options("observe", clocks=clocks), backend=backend)
+    assert run.drive.verdict(STORY.text) == "ok"
+    assert run.drive.finished
+    tells(run, {"stalled"})

@@ -6,8 +6,10 @@ import logging
 import httpx2
 import pytest
 
+import unbroken
 from tests.contract import rig
-from tests.contract.rig import client_for, guarded, options, script_for
+from tests.contract.oracle import same
+from tests.contract.rig import client_for, guarded, options, plain, script_for
 from tests.support.drives import DRIVES, Wire
 from tests.support.faults import STORY, reply
 from tests.support.faultserver import FaultServer
@@ -81,7 +83,7 @@ def test_leaving_raises_nothing(name, monkeypatch, caplog):
 
 def test_the_timer_thread_outlives_a_bug(monkeypatch, caplog):
     with monkeypatch.context() as patch:
-        _break_after(patch, Liveness, "handle_timer", 0)
+        _break_after(patch, Liveness, "handle_timer", 1)  # the first is not on the thread
         stuck = reply("stall", "openai-chat")
         run = guarded("openai-chat", stuck, mode="raise", fault="stall", timeout_s=0.5)
         assert run.drive.raised == "openai.APITimeoutError"  # the SDK's own timeout is left
@@ -117,6 +119,20 @@ def test_a_bug_after_a_splice_is_raised(monkeypatch):
     _break_after(monkeypatch, Attempt, "close", 1)
     frames_of_both = script_for("google-genai", "cut_clean", at=20)
     run = guarded("google-genai", frames_of_both)
-    assert run.drive.error is not None
+    assert isinstance(run.drive.error, httpx2.RemoteProtocolError)
+    assert isinstance(run.drive.error.__cause__, Bug)
     assert STORY.text.startswith(run.drive.text)
-    assert isinstance(run.drive.error, (Bug, httpx2.TransportError))
+    assert unbroken.outcome_of(run.drive.error) is run.outcome
+    assert run.outcome.status == "failed"
+    assert run.leaked == 0
+
+
+@pytest.mark.parametrize("fault", ["stall", "cut_rst", "cut_clean", "error_obj"])
+@pytest.mark.parametrize("name", _DRIVES)
+@pytest.mark.parametrize(("owner", "method"), [(Liveness, "resume"), (Attempt, "receive")])
+def test_once_aside_it_is_as_without_us(owner, method, name, fault, monkeypatch):
+    script = reply(fault, DRIVES[name].dialect, at=20, pace_s=0.001)
+    without = plain(name, script, timeout_s=0.6)
+    _break_after(monkeypatch, owner, method, 1)
+    run = guarded(name, script, fault=fault, timeout_s=0.6)
+    same(run, without)
