@@ -16,7 +16,7 @@ from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.errors import StreamingError
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
-from unbroken.transports._family import MODE_HEADER
+from unbroken.transports._family import MODE_HEADER, checked
 
 __all__ = ["astream", "stream"]
 
@@ -141,7 +141,7 @@ def _setup(
     body: dict[str, Any],
 ) -> Setup:
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
-    options, pairs = _in_force(options or Options(), pairs)
+    options, pairs = _in_force(checked(options), pairs)
     if timeout_s is not None:
         options = replace(options, clocks=replace(options.timing, total_s=timeout_s))
     known: dict[str, str] | None = None

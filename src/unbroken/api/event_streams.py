@@ -211,6 +211,7 @@ class AsyncEventStream(_Common):
         self._batch: Iterator[Event] = iter(())
         self._reading = False
         self._over = False
+        self._torn = False  # a read was cancelled: nothing can follow it
 
     async def __aenter__(self) -> Self:
         return self
@@ -237,12 +238,16 @@ class AsyncEventStream(_Common):
 
         Raises:
             StopAsyncIteration: The stream is over.
+            StreamingError: It failed; or a read of it was cancelled before, as
+                `asyncio.wait_for` does, and what follows is not to be taken for its end.
         """
         setup = self._setup
         handlers = setup.handlers
+        driver = setup.driver
+        if self._torn and driver is not None and not setup.closed:
+            raise driver.left_early()
         if self._over:
             raise StopAsyncIteration
-        driver = setup.driver
         if not isinstance(driver, AsyncDriver):
             driver = AsyncDriver(
                 setup.request,
@@ -264,6 +269,9 @@ class AsyncEventStream(_Common):
             raise
         except StreamingError as error:
             handlers.failed(error)
+            raise
+        except BaseException:
+            self._torn = True
             raise
         finally:
             self._reading = False

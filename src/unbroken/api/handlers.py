@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from unbroken.core.errors import StreamingError, error_class
 from unbroken.core.outcome import Outcome
 from unbroken.drivers.base import Driver
 from unbroken.telemetry import Callbacks
+from unbroken.telemetry.observer import must_be_plain
 
 __all__ = ["Handlers"]
 
@@ -19,7 +19,7 @@ class Handlers(Callbacks):
     """What a user wants to hear of one stream. See `unbroken.stream`.
 
     Raises:
-        TypeError: If one of them is a coroutine function: nothing would await it.
+        TypeError: If one of them is not a plain function: nothing would await a coroutine.
     """
 
     def __init__(
@@ -32,10 +32,7 @@ class Handlers(Callbacks):
         on_complete: Callable[[str], object] | None = None,
         on_outcome: Callable[[Outcome], object] | None = None,
     ) -> None:
-        for name, function in locals().items():
-            if inspect.iscoroutinefunction(function):
-                msg = f"{name} must be a plain function: a coroutine would not be awaited"
-                raise TypeError(msg)
+        must_be_plain(on_token=on_token, on_error=on_error, on_complete=on_complete)
         super().__init__(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
         self.hears_tokens = on_token is not None
         self._on_token = on_token

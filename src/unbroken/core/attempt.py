@@ -13,7 +13,6 @@ from unbroken.core.dialects.base import (
     MalformedPayloadError,
     Reader,
     Variant,
-    error_from,
 )
 from unbroken.core.events import (
     Block,
@@ -27,6 +26,7 @@ from unbroken.core.events import (
 )
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
+from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Usage, merge_usage
 from unbroken.core.wire import Decoder, NDJSONDecoder, SSEDecoder
 
@@ -34,6 +34,10 @@ __all__ = ["Attempt", "Step"]
 
 _SNIFF_BYTES = 64 * 1024
 _HEAD_BYTES = 4096
+_MOST_FAULTS = 256
+"""Faults kept of one attempt, but for what ends it: a body may have one in every frame."""
+_MOST_PARTS = 2048
+"""Choices, calls and blocks of one answer, far more than any model writes: each is remembered."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the first byte that tells: a byte order mark, white space."""
 
@@ -167,6 +171,8 @@ class Attempt:
             at = fault.at_byte or 0
             if stop is not None and at > stop:
                 continue  # behind the frame at which reading stopped
+            if not fault.fatal and len(self.faults) >= _MOST_FAULTS:
+                continue
             place = len(self.faults)
             while place > before and (self.faults[place - 1].at_byte or 0) > at:
                 place -= 1
@@ -267,7 +273,7 @@ class Attempt:
                 events = self._reader.read(frame)
             except MalformedPayloadError:
                 events = []
-            if not events and (found := _bare_error(frame.raw)):
+            if not events and (found := error_in(frame.raw)):
                 events = [found]
         self._checked(Step(frame, events), steps)
 
@@ -313,6 +319,21 @@ class Attempt:
                 )
         self._steady = steady
         steps.append(step)
+        if not steady and self.completeness.parts + self._grammar.parts > _MOST_PARTS:
+            self._too_many_parts(frame)
+
+    def _too_many_parts(self, frame: Frame) -> None:
+        """Stop reading for good, a lenient reader too: nothing else bounds what is remembered."""
+        self._rejected = True
+        self._fault(
+            Fault.of(
+                FaultKind.PROTOCOL_VIOLATION,
+                f"more than {_MOST_PARTS} choices, tool calls and blocks came in one answer",
+                severity="fatal",
+                at_byte=frame.offset,
+                frame=self.frames - 1,
+            )
+        )
 
     @property
     def _gap_told(self) -> bool:
@@ -329,7 +350,8 @@ class Attempt:
         self._fault(
             Fault.of(
                 FaultKind.PROVIDER_ERROR,
-                f"the provider sent an error in the stream: {_words(names) or 'no type given'}",
+                "the provider sent an error in the stream: "
+                f"{short_words(names) or 'no type given'}",
                 at_byte=frame.offset,
                 frame=self.frames - 1,
                 retryable=retryable and not event.refused,
@@ -344,7 +366,7 @@ class Attempt:
             self._fault(
                 Fault.of(
                     FaultKind.PROVIDER_ERROR,
-                    f"the provider ended the answer with {_words([event.reason])}",
+                    f"the provider ended the answer with {short_words([event.reason])}",
                     at_byte=step.frame.offset,
                     frame=self.frames - 1,
                 )
@@ -447,7 +469,9 @@ class Attempt:
                 finish.meaning
             )
             if kind is not None:
-                self._fault(Fault.of(kind, f"the provider ended with {_words([finish.reason])}"))
+                self._fault(
+                    Fault.of(kind, f"the provider ended with {short_words([finish.reason])}")
+                )
 
     # Not a stream -------------------------------------------------------------------------
 
@@ -476,10 +500,10 @@ class Attempt:
         self._sniffed = self._rejected = True
         looks = "an HTML or XML page" if body[:1] == b"<" else "a JSON body"
         size = f"{self.bytes}" if self.bytes < _SNIFF_BYTES else f"{_SNIFF_BYTES} or more"
-        error = _bare_error(body)
+        error = error_in(body)
         said = ""
         if error is not None:
-            names = _words([name for name in (error.type, error.code) if name])
+            names = short_words([error.type, error.code])
             said = f", an error ({names or 'no type given'})"
         declared = f" of type {self._content_type}" if self._content_type else ""
         self.completeness.error_seen = error is not None
@@ -493,22 +517,11 @@ class Attempt:
         )
 
     def _fault(self, fault: Fault) -> None:
+        if not fault.fatal and len(self.faults) >= _MOST_FAULTS:
+            return
         self.faults.append(fault)
         if fault.fatal and self.fatal is None:
             self.fatal = fault
-
-
-def _bare_error(raw: bytes) -> ProviderError | None:
-    """Return the error in bare JSON, such as Gemini puts into a stream without ``data:``."""
-    try:
-        return error_from(msgspec.json.decode(raw))
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-
-
-def _words(names: list[str]) -> str:
-    """Return provider's words that are safe in a message: short names, never free text."""
-    return ", ".join(name for name in names if len(name) <= 64 and name.isprintable())
 
 
 def _reason(error: MalformedPayloadError) -> str:

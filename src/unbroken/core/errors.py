@@ -86,7 +86,7 @@ def message_for(outcome: Outcome, fault: Fault) -> str:
 def outcome_of(error: BaseException | None) -> Outcome | None:
     """Return the outcome that hangs on an exception, or None if none does.
 
-    Walks causes and contexts, so it works for whatever an SDK made of it.
+    Walks causes, contexts and groups, so it works for whatever an SDK made of it.
     """
     seen: set[int] = set()
     todo = [error]
@@ -99,4 +99,6 @@ def outcome_of(error: BaseException | None) -> Outcome | None:
         if isinstance(outcome, Outcome):
             return outcome
         todo += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):  # as task groups raise
+            todo += current.exceptions
     return None

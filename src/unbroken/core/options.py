@@ -16,6 +16,13 @@ RUNGS: tuple[Rung, ...] = ("retry", "replay", "prefill", "user-turn")
 _MODES = ("off", "observe", "raise", "heal")
 
 
+def _must_be(name: str, value: object, kinds: type | tuple[type, ...], words: str) -> None:
+    """Refuse a value of another type; True is no number here."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        msg = f"{name} must be {words}, not {value!r:.80}"
+        raise TypeError(msg)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
     """When an attempt that does not move is given up. Seconds; None waits for ever.
@@ -43,11 +50,24 @@ class Clocks:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
+            if value is not None:
+                _must_be(name, value, (int, float), "a number of seconds or None")
             if value is not None and not value > 0:
                 msg = f"{name} must be more than 0 seconds or None, not {value}"
                 raise ValueError(msg)
 
 
+_LEAST: tuple[tuple[str, int, type], ...] = (
+    ("max_attempts", 1, int),
+    ("max_recovery_s", 0, float),
+    ("max_added_input", 0, float),
+    ("heal_share", 0, float),
+    ("heals_always", 0, int),
+    ("max_replay_bytes", 0, int),
+    ("max_held_bytes", 0, int),
+    ("max_held_s", 0, float),
+    ("max_frame_bytes", 1, int),
+)
 _DEFAULT = Clocks()
 _INTERACTIVE = Clocks(notice_s=5.0, progress_text_s=20.0)
 
@@ -113,23 +133,29 @@ class Options:
         if self.tool_calls not in ("hold", "stream"):
             msg = f"tool_calls must be hold or stream, not {self.tool_calls!r}"
             raise ValueError(msg)
+        if self.clocks is not None:
+            _must_be("clocks", self.clocks, Clocks, "of the class Clocks")
+        _must_be("rungs", self.rungs, (tuple, list, set, frozenset), "a tuple of names")
         unknown = [rung for rung in self.rungs if rung not in RUNGS]
         if unknown:
             msg = f"unknown rungs {', '.join(map(repr, unknown))}; known are {', '.join(RUNGS)}"
             raise ValueError(msg)
-        for name, least in (
-            ("max_attempts", 1),
-            ("max_recovery_s", 0),
-            ("max_added_input", 0),
-            ("heal_share", 0),
-            ("heals_always", 0),
-            ("max_replay_bytes", 0),
-            ("max_held_bytes", 0),
-            ("max_held_s", 0),
-            ("max_frame_bytes", 1),
-        ):
-            if getattr(self, name) < least:
-                msg = f"{name} must be at least {least}, not {getattr(self, name)}"
+        for name in ("allow_resend", "retry_server_tools"):
+            _must_be(name, getattr(self, name), bool, "True or False")
+        _must_be("capabilities", self.capabilities, (tuple, list), "a tuple of rows")
+        for row in self.capabilities:
+            _must_be("a row of capabilities", row, Mapping, "a mapping")
+        if self.authorize is not None and not callable(self.authorize):
+            msg = f"authorize must be a function or None, not {self.authorize!r:.80}"
+            raise TypeError(msg)
+        for name, least, kind in _LEAST:
+            value = getattr(self, name)
+            if kind is int:
+                _must_be(name, value, int, "a whole number")
+            else:
+                _must_be(name, value, (int, float), "a number")
+            if not value >= least:
+                msg = f"{name} must be at least {least}, not {value}"
                 raise ValueError(msg)
 
     @property

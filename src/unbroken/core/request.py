@@ -39,6 +39,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
+    def __repr__(self) -> str:
+        # Crash reporters write down the variables of a traceback: no key, no prompt.
+        url = self.url.partition("?")[0]
+        return f"<Request {self.method} {url}, {len(self.body)} bytes>"
+
     @property
     def path(self) -> str:
         """The URL's path."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from unbroken.core.attempt import Attempt
 from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.checks.tools import judge_calls
@@ -80,8 +82,16 @@ def check(
         is read as OpenAI Chat, which names what is wrong with it.
 
     Raises:
-        ValueError: If there is no such dialect.
+        TypeError: If the body is not bytes.
+        ValueError: If there is no such dialect or end.
     """
+    if not isinstance(body, bytes | bytearray | memoryview):
+        msg = f"body must be the bytes of a response, not {type(body).__name__}"
+        raise TypeError(msg)
+    if end not in get_args(BodyEnd):
+        msg = f"end must be one of {', '.join(get_args(BodyEnd))}, not {end!r}"
+        raise ValueError(msg)
+    body = bytes(body)
     known = by_name(dialect) if dialect != "auto" else recognise(body)
     if known is None:
         known = DIALECTS["openai-chat"]

@@ -146,13 +146,18 @@ class Driver:
             return self._exception(action.outcome, action.fault)
         if self._aborted and action.outcome.status == "cancelled":
             # Somebody else ended it: who reads must not take what came for the answer.
-            cancelled = next(
-                fault for fault in action.outcome.faults if fault.kind is FaultKind.CANCELLED
-            )
-            return self._exception(action.outcome, cancelled)
+            return self.left_early()
         if self.stream.options.mode == "observe" and self._sent_by_sdk:
             return self._read_error  # as without us
         return None
+
+    def left_early(self) -> Exception:
+        """Return what says that the stream was left before its end."""
+        faults = self.outcome.faults
+        cancelled = next((fault for fault in faults if fault.kind is FaultKind.CANCELLED), None)
+        if cancelled is None:
+            cancelled = Fault.of(FaultKind.CANCELLED, ABORTED)
+        return self._exception(self.outcome, cancelled)
 
     def _conclude(self) -> None:
         """The stream is over: tell it, once.

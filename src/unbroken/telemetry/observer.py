@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -9,7 +10,7 @@ from typing import Protocol, TypeVar
 from unbroken.core.actions import Notice, Reconnecting, StallNotice
 from unbroken.core.outcome import Outcome
 
-__all__ = ["Callbacks", "Observer"]
+__all__ = ["Callbacks", "Observer", "must_be_plain"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger("unbroken")
@@ -28,6 +29,17 @@ class Observer(Protocol):
         """Unbroken itself failed; the stream goes on as if it were not there."""
 
 
+def must_be_plain(**functions: object) -> None:
+    """Refuse what cannot be called, and coroutine functions: nothing would await them."""
+    for name, function in functions.items():
+        if inspect.iscoroutinefunction(function):
+            msg = f"{name} must be a plain function: a coroutine would not be awaited"
+            raise TypeError(msg)
+        if function is not None and not callable(function):
+            msg = f"{name} must be a function or None, not {type(function).__name__}"
+            raise TypeError(msg)
+
+
 class Callbacks:
     """An observer made of plain functions.
 
@@ -37,6 +49,9 @@ class Callbacks:
         on_stall: Hears of each stall notice.
         on_reconnect: Hears of each further attempt.
         on_outcome: Hears how the stream ended.
+
+    Raises:
+        TypeError: If one is not a plain function: nothing would await a coroutine.
     """
 
     def __init__(
@@ -46,6 +61,7 @@ class Callbacks:
         on_reconnect: Callable[[Reconnecting], object] | None = None,
         on_outcome: Callable[[Outcome], object] | None = None,
     ) -> None:
+        must_be_plain(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
         self._on_stall = on_stall
         self._on_reconnect = on_reconnect
         self._on_outcome = on_outcome

@@ -11,8 +11,10 @@ from unbroken.core.request import Request
 from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.telemetry import Callbacks, Observer
 from unbroken.transports._family import (
+    LiveStreams,
     ResponseFacts,
     Wording,
+    checked,
     is_protected,
     plan_for,
     response_headers,
@@ -101,7 +103,8 @@ class AsyncTransport:
         self, inner: Any, *, options: Options | None = None, observer: Observer | None = None
     ) -> None:
         self._inner = inner
-        self._options = options or Options()
+        self._options = checked(options)
+        self._live = LiveStreams()
         self._observer = observer or Callbacks()
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -122,6 +125,8 @@ class AsyncTransport:
         except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
             self._observer.internal_error(bug)
             return response
+        if plan.options.mode != "observe":
+            self._live.add(driver)
         return self.library.Response(
             status_code=response.status_code,
             headers=response_headers(response),
@@ -130,5 +135,6 @@ class AsyncTransport:
         )
 
     async def aclose(self) -> None:
-        """Close the inner transport."""
+        """Close the inner transport. Streams that are still read end with an exception."""
+        self._live.abort()
         await self._inner.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import weakref
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,12 +18,21 @@ from unbroken.core.dialects.base import Dialect
 from unbroken.core.faults import Fault
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.core.recovery.capabilities import check_rows
 from unbroken.core.request import Request
 from unbroken.telemetry import Observer
 from unbroken.transports._decoding import Inflater, inflater_for
 from unbroken.transports._errors import exception_for, explain
 
-__all__ = ["Plan", "ResponseFacts", "Wording", "plan_for", "response_headers"]
+__all__ = [
+    "LiveStreams",
+    "Plan",
+    "ResponseFacts",
+    "Wording",
+    "checked",
+    "plan_for",
+    "response_headers",
+]
 
 MODE_HEADER = "x-unbroken-mode"
 _log = logging.getLogger("unbroken")
@@ -36,6 +46,22 @@ class Plan:
     dialect: Dialect
     options: Options
     wants_stream: bool | None
+
+
+def checked(options: Options | None) -> Options:
+    """Return the options in force, or the defaults; what is wrong with them is said now.
+
+    Raises:
+        TypeError: If they are not `Options`.
+        ValueError: If a capability row is not valid.
+    """
+    if options is None:
+        return Options()
+    if not isinstance(options, Options):
+        msg = f"options must be unbroken.Options, not {type(options).__name__}"
+        raise TypeError(msg)
+    check_rows(options.capabilities)
+    return options
 
 
 def plan_for(request: Any, options: Options, observer: Observer) -> Plan | None:
@@ -187,6 +213,32 @@ class ResponseFacts:
         except OSError:
             return False
         return True
+
+
+class LiveStreams:
+    """The streams that a transport has open, for when it is closed under them.
+
+    Closing a socket does not wake a read of another thread, and a pool that was closed would
+    open connections again for recoveries.
+    """
+
+    def __init__(self) -> None:
+        # Without a lock of its own, which a fork could leave held.
+        self._drivers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def add(self, driver: Any) -> None:
+        self._drivers.add(driver)
+
+    def abort(self) -> None:
+        """End them: who reads gets an exception, unless the answer was whole."""
+        while True:
+            try:
+                drivers = list(self._drivers)
+            except RuntimeError:  # one began meanwhile, in another thread
+                continue
+            break
+        for driver in drivers:
+            driver.abort()
 
 
 class Wording:

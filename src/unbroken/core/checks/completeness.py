@@ -32,6 +32,7 @@ class Completeness:
         self._dialect = dialect
         self._expected = choices
         self._opened: set[int] = set()
+        self._calls: set[tuple[int, int]] = set()
         self._finished: dict[int, Finish] = {}
         self._marker: str | None = None
         self.content_seen = False
@@ -41,6 +42,7 @@ class Completeness:
         """Return an independent copy."""
         copy = Completeness(self._dialect, choices=self._expected)
         copy._opened = set(self._opened)
+        copy._calls = set(self._calls)
         copy._finished = dict(self._finished)
         copy._marker = self._marker
         copy.content_seen = self.content_seen
@@ -51,6 +53,11 @@ class Completeness:
     def finishes(self) -> dict[int, Finish]:
         """The last finish of each choice."""
         return self._finished
+
+    @property
+    def parts(self) -> int:
+        """How many choices and tool calls are remembered."""
+        return len(self._opened) + len(self._finished) + len(self._calls)
 
     @property
     def finished(self) -> bool:
@@ -87,9 +94,10 @@ class Completeness:
             case Reasoning(text=text, choice=choice):
                 self._opened.add(choice)
                 self.content_seen = self.content_seen or bool(text)
-            case ToolCall(choice=choice):
+            case ToolCall(choice=choice, index=index):
                 self.content_seen = True
                 self._opened.add(choice)
+                self._calls.add((choice, index))
             case Open(choice=choice):
                 self._opened.add(choice)
             case Finish(choice=choice):

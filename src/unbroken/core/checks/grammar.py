@@ -44,6 +44,11 @@ class Grammar:
         copy._told = set(self._told)
         return copy
 
+    @property
+    def parts(self) -> int:
+        """How many blocks are remembered."""
+        return len(self._open) + len(self._closed)
+
     def add(self, event: Event, *, frame: int, at_byte: int) -> Fault | None:
         """Take in one event; return the fault it is, if it is one. Each is told once."""
         told = self._violation(event)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Capability", "built_in_rows", "capability_for"]
+__all__ = ["Capability", "built_in_rows", "capability_for", "check_rows"]
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,17 +87,37 @@ def capability_for(
         ValueError: If a row of the user's does not have the form of `Capability`.
     """
     for row in extra:
-        try:
-            own = msgspec.convert(dict(row), Capability)
-        except msgspec.ValidationError as error:
-            msg = f"a capability row is not valid: {error}"
-            raise ValueError(msg) from None
+        own = _row(row)
         if own.matches(dialect=dialect, host=host, path=path, model=model):
             return own
     for known in built_in_rows():
         if known.matches(dialect=dialect, host=host, path=path, model=model):
             return known
     return Capability(note="unknown target")
+
+
+def check_rows(extra: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse rows of the user's that would be of no use, before a stream needs them.
+
+    Raises:
+        ValueError: If a row does not have the form of `Capability`, or a pattern is none.
+    """
+    for row in extra:
+        own = _row(row)
+        for name in ("host", "path", "model"):
+            try:
+                re.compile(getattr(own, name) or "")
+            except re.error as error:
+                msg = f"a capability row is not valid: {name} is no pattern ({error})"
+                raise ValueError(msg) from None
+
+
+def _row(row: Mapping[str, Any]) -> Capability:
+    try:
+        return msgspec.convert(dict(row), Capability)
+    except msgspec.ValidationError as error:
+        msg = f"a capability row is not valid: {error}"
+        raise ValueError(msg) from None
 
 
 @lru_cache(maxsize=256)
