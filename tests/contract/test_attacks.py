@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -127,12 +129,13 @@ def test_a_gzip_bomb_takes_no_memory():
 @pytest.mark.parametrize("mode", ["raise", "observe"])
 def test_gzip_that_is_none_is_the_librarys_error(mode):
     reply = Reply(headers={"content-encoding": "gzip"}, pieces=_FRAMES)
-    with FaultServer(reply) as server, unbroken.http_client(options=options(mode)) as client:
-        with (
-            pytest.raises(httpx2.HTTPError) as caught,
-            client.stream("POST", f"{server.url}/v1/chat/completions", json=_CALL) as response,
-        ):
-            response.read()
+    with (
+        FaultServer(reply) as server,
+        unbroken.http_client(options=options(mode)) as client,
+        client.stream("POST", f"{server.url}/v1/chat/completions", json=_CALL) as response,
+        pytest.raises(httpx2.HTTPError) as caught,
+    ):
+        response.read()
     if mode == "observe":
         assert type(caught.value) is httpx2.DecodingError
     else:
@@ -166,14 +169,14 @@ def test_what_is_remembered_of_a_flood_has_an_end(flood, mode):
     stream.connected(200, {}, 0.0)
     stream.receive(_FRAMES[1], 0.0)
     tracemalloc.start()
-    for number in range(8000):
+    for number in range(16_000):
         raw = _FLOODS[flood]
         stream.receive(raw % number if b"%d" in raw else raw, 0.0)
         while isinstance(stream.next_action(), Deliver):
             pass
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert size < 2_500_000
+    assert size < 3_500_000
 
 
 @pytest.mark.parametrize("name", ["openai-chat", "openai-chat-async"])
@@ -274,7 +277,7 @@ def test_a_read_that_was_cancelled_is_not_followed_by_a_clean_end():
 
     async def main(url):
         stream = unbroken.astream("Hi", model="m", base_url=url)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012 - which of them it is does not matter
             while True:
                 await asyncio.wait_for(anext(stream), 0.2)
         gate.open()
@@ -288,24 +291,30 @@ def test_a_read_that_was_cancelled_is_not_followed_by_a_clean_end():
         asyncio.run(main(server.url))
 
 
+_INTERRUPTED = """
+import sys, unbroken
+try:
+    with unbroken.stream("Hi", model="m", base_url=sys.argv[1]) as stream:
+        print("begun", flush=True)
+        stream.text()
+except KeyboardInterrupt:
+    print(stream.outcome.status)
+"""
+
+
 @pytest.mark.parametrize("where", ["a read", "a pause"])
 def test_an_interrupt_ends_it_and_leaves_nothing_behind(where):
     reply = Reply(pieces=_FRAMES[:8], end="stall") if where == "a read" else Reply(status=503)
-    outcomes = []
     with FaultServer(reply) as server:
-        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        began = time.monotonic()
-        with (
-            pytest.raises(KeyboardInterrupt),
-            unbroken.stream(
-                "Hi", model="m", base_url=server.url, on_outcome=outcomes.append
-            ) as stream,
-        ):
-            stream.text()
-        assert time.monotonic() - began < 2
+        command = [sys.executable, "-c", _INTERRUPTED, server.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert server.wait_for(lambda: len(server.requests) > 0, within_s=10)
+            time.sleep(0.2)  # from the request to the read or the pause after it
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=5)
         assert server.wait_for_open(0)
-    assert [outcome.status for outcome in outcomes] == ["cancelled"]
+    assert said.split() == ["begun", "cancelled"]
+    assert process.returncode == 0
 
 
 def test_a_timeout_around_a_stream_cancels_nothing_else():
@@ -329,7 +338,7 @@ def test_a_client_is_used_again_after_heals_and_keeps_few_connections():
     with FaultServer(breaking(model, *[Break("cut_clean", at=12), None] * 5)) as server:
         with _client(server) as client:
             assert [_read(client) for _ in range(5)] == [STORY.text] * 5
-            assert server.open_connections == 1
+            assert server.open_connections <= 1  # the server may have closed the last one
         assert server.wait_for_open(0)
 
 
@@ -359,9 +368,12 @@ def test_a_forked_child_heals_with_the_parents_client(used):
 
 
 def _failed(**reply):
-    with FaultServer(Reply(**reply)) as server, _client(server, mode="raise") as client:
-        with pytest.raises(openai.APIConnectionError) as caught:
-            _read(client)
+    with (
+        FaultServer(Reply(**reply)) as server,
+        _client(server, mode="raise") as client,
+        pytest.raises(openai.APIConnectionError) as caught,
+    ):
+        _read(client)
     return caught.value
 
 

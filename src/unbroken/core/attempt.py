@@ -36,8 +36,8 @@ _SNIFF_BYTES = 64 * 1024
 _HEAD_BYTES = 4096
 _MOST_FAULTS = 256
 """Faults kept of one attempt, but for what ends it: a body may have one in every frame."""
-_MOST_PARTS = 2048
-"""Choices, calls and blocks of one answer, far more than any model writes: each is remembered."""
+_MOST_CHOICES, _MOST_CALLS, _MOST_BLOCKS = 1024, 4096, 16384
+"""What one answer may have of each, far more than any model writes: all are remembered."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the first byte that tells: a byte order mark, white space."""
 
@@ -319,16 +319,21 @@ class Attempt:
                 )
         self._steady = steady
         steps.append(step)
-        if not steady and self.completeness.parts + self._grammar.parts > _MOST_PARTS:
-            self._too_many_parts(frame)
+        if (
+            self.completeness.choices > _MOST_CHOICES
+            or self.completeness.calls > _MOST_CALLS
+            or self._grammar.blocks > _MOST_BLOCKS
+        ):
+            self._too_much(frame)
 
-    def _too_many_parts(self, frame: Frame) -> None:
+    def _too_much(self, frame: Frame) -> None:
         """Stop reading for good, a lenient reader too: nothing else bounds what is remembered."""
         self._rejected = True
         self._fault(
             Fault.of(
                 FaultKind.PROTOCOL_VIOLATION,
-                f"more than {_MOST_PARTS} choices, tool calls and blocks came in one answer",
+                f"{self.completeness.choices} choices, {self.completeness.calls} tool calls and"
+                f" {self._grammar.blocks} blocks came in one answer",
                 severity="fatal",
                 at_byte=frame.offset,
                 frame=self.frames - 1,

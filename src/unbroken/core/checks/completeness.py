@@ -55,9 +55,14 @@ class Completeness:
         return self._finished
 
     @property
-    def parts(self) -> int:
-        """How many choices and tool calls are remembered."""
-        return len(self._opened) + len(self._finished) + len(self._calls)
+    def choices(self) -> int:
+        """How many choices were opened or finished."""
+        return max(len(self._opened), len(self._finished))
+
+    @property
+    def calls(self) -> int:
+        """How many tool calls were seen."""
+        return len(self._calls)
 
     @property
     def finished(self) -> bool:

@@ -45,8 +45,8 @@ class Grammar:
         return copy
 
     @property
-    def parts(self) -> int:
-        """How many blocks are remembered."""
+    def blocks(self) -> int:
+        """How many blocks were opened or closed."""
         return len(self._open) + len(self._closed)
 
     def add(self, event: Event, *, frame: int, at_byte: int) -> Fault | None:
