@@ -35,6 +35,10 @@ def is_content(event: Event) -> bool:
             return False
 
 
+_HALF_PAIR_BYTES = 64 * 1024
+"""Half a surrogate pair waits for its other half at least so long: let out, it is lost."""
+
+
 class Delivery:
     """Decide piece by piece. Reads no clock: every input brings `now`.
 
@@ -99,7 +103,7 @@ class Delivery:
                 out += self.release_calls()
         elif self._content_seen and not self._half_pair:
             out += self._flush()
-        elif self._held_bytes > self._max_held_bytes:
+        elif self._held_bytes > max(self._max_held_bytes, _HALF_PAIR_BYTES * self._half_pair):
             out += self._ease()
         return out
 
