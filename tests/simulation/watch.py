@@ -310,6 +310,8 @@ class Watch:
         longest = self.last.longest_read if self.tries else 0
         frame = self.last.reply.longest_frame if self.tries else 0
         limit = options.max_held_bytes + longest + frame
+        if stream._delivery._half_pair:  # waits for its other half, whatever else is allowed
+            limit += 64 * 1024
         if waiting > limit:
             self.problem(f"{waiting} bytes are held, more than {limit}")
         pending = 0 if stream._attempt is None else len(stream._attempt.pending)
