@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import COMMAND, Command, environment
+from unbroken.core.wire import encode_aws_event_stream
 
 SSE = b"id: 7\nevent: greeting\nretry: 50\ndata: hel\ndata: lo\n\n: ping\n\ndata: [DONE]\n\n"
 DECODED = [
     {"event": "greeting", "data": "hel\nlo", "id": "7", "retry": 50},
     {"event": "message", "data": "[DONE]", "id": "7", "retry": None},
 ]
+
+AWS = encode_aws_event_stream(b'{"p":"a"}', event="metadata") + encode_aws_event_stream(
+    b"{}", event="throttlingException", failure=True
+)
 
 
 def lines_of(out: bytes) -> list[dict[str, object]]:
@@ -35,6 +40,31 @@ def test_ndjson_is_told_by_its_first_byte(unbroken: Command, tmp_path: Path) -> 
     ran = unbroken("decode", path)
     assert ran.code == 0
     assert [json.loads(str(line["data"])) for line in lines_of(ran.out)] == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize("how", [[], ["--wire", "json-array"]], ids=["auto", "told"])
+def test_json_array_is_told_by_its_bracket(unbroken: Command, how: list[str]) -> None:
+    ran = unbroken("decode", "-", *how, stdin=b' [{"a":"]"}\n,\r\n{"b":2}]\n')
+    assert (ran.code, ran.error) == (0, "")
+    assert [(line["event"], line["data"]) for line in lines_of(ran.out)] == [
+        ("message", '{"a":"]"}'), ("message", '{"b":2}'), ("end", "]"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [[], ["--wire", "aws-event-stream"]], ids=["auto", "told"])
+def test_aws_event_stream(unbroken: Command, how: list[str]) -> None:
+    ran = unbroken("decode", "-", *how, stdin=AWS)
+    assert (ran.code, ran.error) == (0, "")
+    assert [(line["event"], line["data"]) for line in lines_of(ran.out)] == [
+        ("metadata", '{"p":"a"}'), ("throttlingException", "{}"),
+    ]  # fmt: skip
+
+
+def test_message_whose_bytes_were_changed_is_not_shown(unbroken: Command) -> None:
+    ran = unbroken("decode", "-", stdin=AWS[:-9] + b"X" + AWS[-8:])
+    assert ran.code == 1
+    assert len(lines_of(ran.out)) == 1
+    assert "fatal: protocol-violation" in ran.error_line
 
 
 def test_cut_frame_is_told_on_stderr_and_1(unbroken: Command) -> None:

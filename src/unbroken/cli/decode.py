@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import typer
@@ -13,7 +13,8 @@ from unbroken.cli.screen import say
 from unbroken.cli.sources import reads_of
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
-from unbroken.core.wire import Decoder, NDJSONDecoder, SSEDecoder
+from unbroken.core.wire import Decoder, SSEDecoder, decoder_for, likely_wires
+from unbroken.core.wire import Wire as WireName
 
 __all__ = ["Wire", "decode"]
 
@@ -26,6 +27,8 @@ class Wire(StrEnum):
     AUTO = "auto"
     SSE = "sse"
     NDJSON = "ndjson"
+    JSON_ARRAY = "json-array"
+    AWS_EVENT_STREAM = "aws-event-stream"
 
 
 def decode(
@@ -63,7 +66,7 @@ def decode(
         _write(decoder.feed(head))
     _write(decoder.close())
     faults = decoder.take_faults()
-    if decoder.mid_event:
+    if decoder.mid_event and not lost:  # lost: the decoding ended before the body did
         faults.append(_cut(decoder))
     if lost | _tell(faults):
         raise typer.Exit(1)
@@ -72,11 +75,10 @@ def decode(
 def _decoder_for(wire: Wire, head: bytes) -> Decoder | None:
     """Return the decoder, or None while the first bytes do not tell which."""
     if wire is not Wire.AUTO:
-        return SSEDecoder() if wire is Wire.SSE else NDJSONDecoder()
-    first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if not first and len(head) < _HEAD_BYTES:
+        return decoder_for(cast("WireName", wire.value))
+    if not head.removeprefix(b"\xef\xbb\xbf").lstrip() and len(head) < _HEAD_BYTES:
         return None
-    return NDJSONDecoder() if first in (b"{", b"[") else SSEDecoder()
+    return decoder_for(likely_wires(head)[0])
 
 
 def _write(frames: list[Frame]) -> None:

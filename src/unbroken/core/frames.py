@@ -23,6 +23,8 @@ class Frame(msgspec.Struct, gc=False, frozen=True):
             an event without data, unknown fields): kept so that its bytes can pass.
         unknown: Lines with field names that the wire does not define, as they came.
             Evidence: llama.cpp has written errors as a field ``error:``.
+        failure: The wire itself calls this an error (an AWS message of the type
+            ``exception`` or ``error``); `event` is its name.
     """
 
     event: str
@@ -33,6 +35,7 @@ class Frame(msgspec.Struct, gc=False, frozen=True):
     offset: int
     dispatched: bool = True
     unknown: tuple[str, ...] = ()
+    failure: bool = False
 
     @property
     def data(self) -> str:

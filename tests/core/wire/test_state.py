@@ -6,9 +6,13 @@ import tracemalloc
 
 import pytest
 
-from unbroken.core.wire import Decoder, NDJSONDecoder, SSEDecoder, sse
+from unbroken.core.wire import Decoder, JSONArrayDecoder, NDJSONDecoder, SSEDecoder, sse
 
-KINDS = {"sse": (SSEDecoder, b"data: ", b"\n\n"), "ndjson": (NDJSONDecoder, b'"', b'"\n')}
+KINDS = {
+    "sse": (SSEDecoder, b"data: ", b"\n\n"),
+    "ndjson": (NDJSONDecoder, b'"', b'"\n'),
+    "json-array": (JSONArrayDecoder, b'{"', b'"}'),
+}
 each_kind = pytest.mark.parametrize(("decoder", "head", "tail"), KINDS.values(), ids=KINDS)
 
 

@@ -5,30 +5,43 @@ exact bytes. It holds these promises, whatever the bytes are:
 
 - the same frames, `raw` and `offset` included, however the bytes are cut;
 - `raw` of all blocks, joined, followed by `pending`, is the body (what came after a
-  breach of `max_frame_bytes` excepted);
+  breach of `max_frame_bytes`, or after a checksum that was wrong, excepted);
 - work linear in the bytes, memory bounded by `max_frame_bytes`;
 - never an exception: what is wrong with the bytes becomes a fault beside the good frames.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from collections.abc import Callable
+from typing import ClassVar, Literal, Protocol, Self
 
 from unbroken.core.faults import Fault
 from unbroken.core.frames import Frame
-from unbroken.core.wire._state import DEFAULT_MAX_FRAME_BYTES, Run
+from unbroken.core.wire._state import BOM, DEFAULT_MAX_FRAME_BYTES, Run
+from unbroken.core.wire.aws_event_stream import AWSEventStreamDecoder, encode_aws_event_stream
+from unbroken.core.wire.json_array import JSONArrayDecoder, encode_json_array
 from unbroken.core.wire.ndjson import NDJSONDecoder, encode_ndjson
 from unbroken.core.wire.sse import SSEDecoder, encode_sse
 
 __all__ = [
     "DEFAULT_MAX_FRAME_BYTES",
+    "AWSEventStreamDecoder",
     "Decoder",
+    "JSONArrayDecoder",
     "NDJSONDecoder",
     "Run",
     "SSEDecoder",
+    "Wire",
+    "decoder_for",
+    "encode_aws_event_stream",
+    "encode_json_array",
     "encode_ndjson",
     "encode_sse",
+    "likely_wires",
 ]
+
+
+Wire = Literal["sse", "ndjson", "json-array", "aws-event-stream"]
 
 
 class Decoder(Protocol):
@@ -37,6 +50,10 @@ class Decoder(Protocol):
     One decoder serves one body. Use either `feed` or `blocks` for a read, not both:
     they move the same state.
     """
+
+    never_begins: ClassVar[bytes]
+    """First bytes (after a BOM and blanks) that tell a body of something else: a page, an
+    error in JSON."""
 
     @property
     def faults(self) -> list[Fault]:
@@ -74,3 +91,26 @@ class Decoder(Protocol):
 
     def fork(self) -> Self:
         """Return an independent decoder in the same state."""
+
+
+_DECODERS: dict[Wire, Callable[..., Decoder]] = {
+    "sse": SSEDecoder,
+    "ndjson": NDJSONDecoder,
+    "json-array": JSONArrayDecoder,
+    "aws-event-stream": AWSEventStreamDecoder,
+}
+
+
+def decoder_for(wire: Wire, *, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> Decoder:
+    """Return a decoder for a new body on this wire."""
+    return _DECODERS[wire](max_frame_bytes=max_frame_bytes)
+
+
+def likely_wires(head: bytes) -> list[Wire]:
+    """Return the wires that a body with these first bytes may be on, the likeliest first."""
+    first = head.lstrip(BOM + b" \t\r\n")[:1]
+    if head[:1] in (b"\x00", b"\x01"):  # a length, and no text
+        return ["aws-event-stream"]
+    if first == b"[":
+        return ["json-array", "ndjson", "sse"]
+    return ["ndjson", "sse"] if first == b"{" else ["sse", "ndjson"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -52,6 +52,8 @@ class DecoderState:
         "faults",
         "faults_dropped",
     )
+
+    never_begins: ClassVar[bytes] = b"<"
 
     def __init__(self, *, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         if isinstance(max_frame_bytes, bool) or not isinstance(max_frame_bytes, int):
@@ -163,8 +165,13 @@ class DecoderState:
             )
         )
 
-    def _check_utf8(self, raw: bytes) -> bool:
-        """Say whether `raw`, a frame that starts at `_offset`, is UTF-8; report if not."""
+    def _check_utf8(self, raw: bytes, *, skipped: int = 0) -> bool:
+        """Say whether `raw` is UTF-8, and report if not.
+
+        Args:
+            raw: The frame that starts at `_offset`, but for its first bytes.
+            skipped: How many those are.
+        """
         if raw.isascii():
             return True
         try:
@@ -177,8 +184,8 @@ class DecoderState:
                 Fault.of(
                     FaultKind.INVALID_UTF8,
                     f"frame {self._dispatched}: {count} invalid UTF-8 sequence(s) replaced by"
-                    f" U+FFFD, the first at byte {self._offset + bad.start}",
-                    at_byte=self._offset + bad.start,
+                    f" U+FFFD, the first at byte {self._offset + skipped + bad.start}",
+                    at_byte=self._offset + skipped + bad.start,
                     frame=self._dispatched,
                 )
             )

@@ -63,6 +63,7 @@ class SSEDecoder(DecoderState):
     """
 
     __slots__ = ("_hold", "_last_id", "_previous", "_retry_ms")
+    never_begins = b"<{["
 
     def __init__(self, *, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         super().__init__(max_frame_bytes=max_frame_bytes)
