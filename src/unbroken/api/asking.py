@@ -1,4 +1,9 @@
-"""Build the request of a stream without an SDK: one row of a table for each dialect."""
+"""Build the request of a stream without an SDK: one row of a table for each dialect.
+
+Where a request goes and how it carries its key is the dialect's; here is what the environment
+says of it, and how messages are put into a body. What a message or a further field holds is
+not looked at: it may be whatever the provider takes.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from unbroken.core.dialects import by_name, recognise_request
+from unbroken.core.dialects.anthropic_messages_ask import MAX_TOKENS
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.request import Request
 
@@ -20,31 +26,23 @@ __all__ = ["ask", "ask_url"]
 Messages = str | Sequence[Mapping[str, Any]]
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
-MAX_TOKENS = 4096
-"""What Anthropic's API is asked for where the caller says nothing: it must be told."""
 _SYSTEM = ("system", "developer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Service:
-    """How one dialect is asked.
+    """Where one dialect is asked, and how messages become a body.
 
     Attributes:
         base_url: Where its provider is.
         base_variable: The environment variable by which the vendor's SDK is told otherwise.
         key_variables: Those that hold the key; the first that is set counts.
-        key_header: The header for the key, and what stands before the key in it.
-        headers: What else the API wants.
-        path: Returns the path under a base URL, for the model.
         body: Returns the body, from model, messages and further fields.
     """
 
     base_url: str
     base_variable: str
     key_variables: tuple[str, ...]
-    key_header: tuple[str, str] = ("authorization", "Bearer ")
-    headers: Mapping[str, str]
-    path: Callable[[str, str], str]
     body: Callable[[str, list[dict[str, Any]], dict[str, Any]], dict[str, Any]]
 
 
@@ -78,7 +76,10 @@ def ask(
         ValueError: If there is no such dialect, or a message does not fit into it.
     """
     found = by_name(dialect)
-    service = _SERVICES[found.name]
+    service = _SERVICES.get(found.name)
+    if service is None:
+        msg = f"messages cannot be sent to {found.name}; give url= and json= instead"
+        raise ValueError(msg)
     if not model:
         msg = "messages need a model: stream(messages=..., model=...)"
         raise TypeError(msg)
@@ -86,10 +87,10 @@ def ask(
     if "://" not in base:  # OLLAMA_HOST may be a bare host
         base = f"http://{base}" if ":" in base else f"http://{base}:11434"
     own = dict(client_headers or {})
-    if api_key is None and service.key_header[0] not in {name.lower() for name in own}:
+    if api_key is None and not found.key_headers("").keys() & {name.lower() for name in own}:
         names = service.key_variables
         api_key = next((os.environ[name] for name in names if os.environ.get(name)), None)
-    url = base.rstrip("/") + service.path(urlsplit(base).path.rstrip("/"), model)
+    url = found.url_for(base, model)
     content = service.body(model, _messages(messages), dict(body or {}))
     return _request(url, content, found, api_key, headers, own), found
 
@@ -147,19 +148,17 @@ def _request(
     headers: Headers | None,
     client_headers: dict[str, str],
 ) -> Request:
-    service = _SERVICES[dialect.name]
     ours = {
         "content-type": "application/json",
         "accept": ", ".join(dialect.content_types),
         # A compressed body is held back by whoever compresses it.
         "accept-encoding": "identity",
-        **service.headers,
+        **dialect.headers,
     }
     if not client_headers:
         ours["user-agent"] = f"unbroken/{_version()}"
     if api_key:
-        name, before = service.key_header
-        ours[name] = before + api_key.strip()  # pasted keys end in a line end
+        ours |= dialect.key_headers(api_key.strip())  # pasted keys end in a line end
     given = list(headers.items() if isinstance(headers, Mapping) else headers or ())
     replaced = {name.lower() for name, _ in given}
     pairs = [(name, value) for name, value in ours.items() if name not in replaced] + given
@@ -283,53 +282,35 @@ def _gemini_parts(content: Any) -> list[dict[str, Any]]:
     return texts
 
 
-def _gemini_path(base_path: str, model: str) -> str:
-    versioned = base_path.rsplit("/", 1)[-1].startswith("v1")
-    name = quote(model if "/" in model else f"models/{model}", safe="/")
-    return f"{'' if versioned else '/v1beta'}/{name}:streamGenerateContent?alt=sse"
-
-
 _SERVICES: dict[str, _Service] = {
     "openai-chat": _Service(
         base_url="https://api.openai.com/v1",
         base_variable="OPENAI_BASE_URL",
         key_variables=("OPENAI_API_KEY",),
-        headers={},
-        path=lambda base, model: "/chat/completions",
         body=_chat_body,
     ),
     "openai-responses": _Service(
         base_url="https://api.openai.com/v1",
         base_variable="OPENAI_BASE_URL",
         key_variables=("OPENAI_API_KEY",),
-        headers={},
-        path=lambda base, model: "/responses",
         body=_responses_body,
     ),
     "anthropic-messages": _Service(
         base_url="https://api.anthropic.com",
         base_variable="ANTHROPIC_BASE_URL",
         key_variables=("ANTHROPIC_API_KEY",),
-        key_header=("x-api-key", ""),
-        headers={"anthropic-version": "2023-06-01"},
-        path=lambda base, model: "/messages" if base.endswith("/v1") else "/v1/messages",
         body=_anthropic_body,
     ),
     "gemini": _Service(
         base_url="https://generativelanguage.googleapis.com",
         base_variable="GOOGLE_GEMINI_BASE_URL",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        key_header=("x-goog-api-key", ""),
-        headers={},
-        path=_gemini_path,
         body=_gemini_body,
     ),
     "ollama": _Service(
         base_url="http://127.0.0.1:11434",
         base_variable="OLLAMA_HOST",
         key_variables=("OLLAMA_API_KEY",),
-        headers={},
-        path=lambda base, model: "/api/chat",
         body=_chat_body,
     ),
 }
