@@ -16,6 +16,7 @@ from unbroken.core.events import (
     Refusal,
     Text,
     ToolCall,
+    Whole,
 )
 from unbroken.core.faults import Fault, FaultKind
 
@@ -36,6 +37,8 @@ class Completeness:
         self._finished: dict[int, Finish] = {}
         self._marker: str | None = None
         self.content_seen = False
+        self.answer_seen = False
+        """Content other than thinking."""
         self.error_seen = False
 
     def fork(self) -> Completeness:
@@ -46,6 +49,7 @@ class Completeness:
         copy._finished = dict(self._finished)
         copy._marker = self._marker
         copy.content_seen = self.content_seen
+        copy.answer_seen = self.answer_seen
         copy.error_seen = self.error_seen
         return copy
 
@@ -79,6 +83,34 @@ class Completeness:
         return self._marker is not None
 
     @property
+    def whole(self) -> bool:
+        """Whether every choice finished and no content can follow."""
+        return (
+            self.finished
+            and all(finish.final for finish in self._finished.values())
+            and not self._dialect.goes_on_after_finish
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether it ended as an answer ends, and there is none: no text, refusal or call.
+
+        Thinking alone is no answer. An end by a limit or filter, in a pause or for a tool call
+        says itself why there is none, and so do the dialect's `silent_finishes`.
+        """
+        silent = self._dialect.silent_finishes
+        return (
+            self.finished
+            and not self.answer_seen
+            and not self.error_seen
+            and all(f.meaning == "stop" and f.reason not in silent for f in self._finished.values())
+        )
+
+    def knows_call(self, choice: int, index: int) -> bool:
+        """Whether a piece of this tool call came."""
+        return (choice, index) in self._calls
+
+    @property
     def ended(self) -> bool:
         """Whether the finish and the last marker were both seen: nothing more can come.
 
@@ -94,17 +126,19 @@ class Completeness:
         match event:
             case Text(text=text, choice=choice) | Refusal(text=text, choice=choice):
                 if text:
-                    self.content_seen = True
+                    self.content_seen = self.answer_seen = True
                     self._opened.add(choice)
             case Reasoning(text=text, choice=choice):
                 self._opened.add(choice)
                 self.content_seen = self.content_seen or bool(text)
             case ToolCall(choice=choice, index=index):
-                self.content_seen = True
+                self.content_seen = self.answer_seen = True
                 self._opened.add(choice)
                 self._calls.add((choice, index))
             case Open(choice=choice):
                 self._opened.add(choice)
+            case Whole(text=text):
+                self.answer_seen = self.answer_seen or bool(text)
             case Finish(choice=choice):
                 self._finished[choice] = event
             case End(marker=marker):
@@ -112,7 +146,7 @@ class Completeness:
             case ProviderError():
                 self.error_seen = True
             case Other(content=True):
-                self.content_seen = True
+                self.content_seen = self.answer_seen = True
             case _:
                 pass
 

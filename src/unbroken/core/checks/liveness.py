@@ -2,7 +2,8 @@
 
 Two things are told apart: bytes (a ping keeps the silence clock quiet) and progress (only
 content counts: pings, comments, empty deltas and role-only frames do not). A wrong kill is
-billed twice, so limits are long, and a notice comes at a third of each.
+billed twice, so limits are long, and a notice comes at a third of each. Where the user sets a
+floor, text that comes too slowly is no progress either.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from unbroken.core.checks.floor import Floor
 from unbroken.core.events import (
+    Close,
     Event,
     Finish,
     Open,
@@ -58,6 +61,13 @@ class Liveness:
         self._progress = now
         self._touched = now
         self._noticed: set[str] = set()
+        self._floor: Floor | None = None
+        if clocks.floor_chars_per_s is not None and clocks.floor_window_s is not None:
+            self._floor = Floor(
+                chars_per_s=clocks.floor_chars_per_s, window_s=clocks.floor_window_s
+            )
+        self.counts_text = self._floor is not None
+        """Whether `wrote` wants to hear of the text that passes by `text`."""
 
     @property
     def phase(self) -> Phase:
@@ -72,6 +82,8 @@ class Liveness:
             self._byte += idle
             self._progress += idle
             self._touched = now
+            if self._floor is not None:
+                self._floor.shift(idle)
 
     def receive(self, now: float) -> None:
         """Bytes arrived."""
@@ -104,6 +116,21 @@ class Liveness:
         self._phase = phase
         if moved:
             self.progress(now)
+        if self._floor is not None:
+            self._count(event, now)
+
+    def _count(self, event: Event, now: float) -> None:
+        assert self._floor is not None
+        match event:
+            case Text(text=text) | Refusal(text=text):
+                if text:
+                    self._floor.wrote(len(text), now)
+            case Close():
+                self._floor.pause()
+            case _ if self._phase != "text":
+                self._floor.pause()
+            case _:
+                pass
 
     def text(self, now: float) -> None:
         """Bytes arrived, all of them text: the common case of `receive` and `event`."""
@@ -111,6 +138,11 @@ class Liveness:
         self._byte = self._touched = self._progress = now
         if self._noticed:
             self._noticed.clear()
+
+    def wrote(self, characters: int, now: float) -> None:
+        """So much text came by `text`; only asked for where `counts_text`."""
+        if self._floor is not None:
+            self._floor.wrote(characters, now)
 
     def progress(self, now: float) -> None:
         """Content moved."""
@@ -123,6 +155,8 @@ class Liveness:
         self._opened = now
         self.receive(now)
         self.progress(now)
+        if self._floor is not None:
+            self._floor.pause()
 
     def _limits(self) -> list[tuple[str, float, float | None]]:
         """Return (clock, since when, limit) for the clocks that run in this phase."""
@@ -143,7 +177,8 @@ class Liveness:
 
     def next_timer(self) -> float | None:
         """Return when to call `handle_timer`, or None if nothing is awaited."""
-        times: list[float] = []
+        floor = None if self._floor is None else self._floor.due()
+        times = [] if floor is None else [floor]
         for clock, since, limit in self._limits():
             if limit is not None:
                 times.append(since + limit)
@@ -154,10 +189,10 @@ class Liveness:
 
     def deadline(self) -> float | None:
         """Return when the attempt will be given up if nothing moves."""
-        return min(
-            (since + limit for _, since, limit in self._limits() if limit is not None),
-            default=None,
-        )
+        times = [since + limit for _, since, limit in self._limits() if limit is not None]
+        if self._floor is not None and (floor := self._floor.due()) is not None:
+            times.append(floor)
+        return min(times, default=None)
 
     def handle_timer(self, now: float) -> Fault | StallNotice | None:
         """Return what is due: a fault, a notice, or None if woken early."""
@@ -171,6 +206,12 @@ class Liveness:
                     f"{_WHAT[clock]} for {waited:.1f} s in phase {self._phase}"
                     f" (clock {clock}, limit {limit:g} s)",
                 )
+        if self._floor is not None and (found := self._floor.handle_timer(now)) is not None:
+            return Fault.of(
+                FaultKind.SLOW_DRIP,
+                f"{found} characters of text came in {self._floor.window_s:g} s, under the floor"
+                f" of {self._floor.chars_per_s:g} a second (clock floor, phase {self._phase})",
+            )
         for clock, since, limit in self._limits():
             waited = now - since
             notice = self._notice_after(clock, limit)

@@ -5,8 +5,7 @@ Responses' ``.done`` events do. Only a length and a checksum of what arrived are
 
 from __future__ import annotations
 
-import zlib
-
+from unbroken.core.checksum import Checksum, added
 from unbroken.core.events import Block, Event, Text, ToolCall, Whole
 from unbroken.core.faults import Fault, FaultKind
 
@@ -19,7 +18,7 @@ class Repeats:
     """Compare deltas with the whole that the provider repeats."""
 
     def __init__(self) -> None:
-        self._seen: dict[_Key, tuple[int, int]] = {}
+        self._seen: dict[_Key, Checksum] = {}
 
     def fork(self) -> Repeats:
         """Return an independent copy."""
@@ -35,11 +34,11 @@ class Repeats:
             case ToolCall(arguments=arguments, choice=choice, block=block):
                 self._grow(("arguments", choice, block), arguments)
             case Whole(kind=kind, text=text, choice=choice, block=block):
-                seen = self._seen.get((kind, choice, block), (0, 0))
-                if seen != _grown((0, 0), text):
+                seen = self.said(kind, choice, block)
+                if seen != (whole := added(None, text)):
                     return Fault.of(
                         FaultKind.MISSING_EVENT,
-                        f"the provider repeats {_grown((0, 0), text)[0]} UTF-16 units of {kind}"
+                        f"the provider repeats {whole[0]} UTF-16 units of {kind}"
                         f" where the deltas gave {seen[0]}, or others",
                         frame=frame,
                         at_byte=at_byte,
@@ -48,13 +47,10 @@ class Repeats:
                 pass
         return None
 
+    def said(self, kind: str, choice: int, block: Block) -> Checksum:
+        """Return what the deltas of a block gave so far."""
+        return self._seen.get((kind, choice, block), (0, 0))
+
     def _grow(self, key: _Key, text: str) -> None:
         if text:
-            self._seen[key] = _grown(self._seen.get(key, (0, 0)), text)
-
-
-def _grown(seen: tuple[int, int], text: str) -> tuple[int, int]:
-    """Return length and checksum after more text; pairs cut over deltas count as they came."""
-    length, checksum = seen
-    raw = text.encode("utf-16-le", "surrogatepass")
-    return length + len(raw) // 2, zlib.crc32(raw, checksum)
+            self._seen[key] = added(self._seen.get(key), text)
