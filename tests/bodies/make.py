@@ -12,9 +12,25 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from body_specs import anthropic, chat, chat_faults, gemini, ollama, responses  # noqa: E402
+from body_specs import (  # noqa: E402
+    anthropic,
+    assistants,
+    bedrock,
+    chat,
+    chat_faults,
+    cohere,
+    completions,
+    gemini,
+    gemini_array,
+    interactions,
+    ollama,
+    responses,
+)
 
-SPECS = (chat, chat_faults, responses, anthropic, gemini, ollama)
+SPECS = (
+    chat, chat_faults, responses, anthropic, gemini, ollama, completions, cohere, interactions,
+    assistants, bedrock, gemini_array,
+)  # fmt: skip
 
 
 def files() -> dict[str, bytes]:

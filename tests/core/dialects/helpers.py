@@ -13,12 +13,12 @@ from unbroken.core.events import Event, Open, Reasoning, Start, Text, ToolCall
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
 from unbroken.core.request import Request
-from unbroken.core.wire import NDJSONDecoder, SSEDecoder
+from unbroken.core.wire import decoder_for
 
 
 def decode(dialect: Dialect, body: bytes) -> list[Frame]:
     """Return all blocks of a body; what its end leaves over comes as an undispatched frame."""
-    decoder = NDJSONDecoder() if dialect.wire == "ndjson" else SSEDecoder()
+    decoder = decoder_for(dialect.wire)
     frames = [*decoder.blocks(body), *decoder.close()]
     if decoder.leftover_unknown:
         left = decoder.pending

@@ -12,17 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.core import recorded
 from tests.core.dialects.helpers import calls_of, decode, proven, read
-from unbroken.core.dialects import DIALECTS, recognise_frame
+from tests.core.recorded import CORPUS, corpus_bodies
+from unbroken.core.dialects import DIALECTS, framed, recognise_frame
+from unbroken.core.wire import decoder_for
 
-CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
-NAMES = {
-    "openai-chat": "openai-chat",
-    "openai-responses": "openai-responses",
-    "anthropic": "anthropic-messages",
-    "gemini": "gemini",
-    "ollama": "ollama",
-}
 UNCLOSED = "hand-kept body whose last block has no blank line: no decoder of the standard gives it"
 
 # Rows that we read otherwise than the index, with the reason and what we find instead.
@@ -44,15 +39,6 @@ OTHERWISE: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 }
 
 
-def _rows() -> list[Any]:
-    index = CORPUS / "index.jsonl"
-    if not index.exists():
-        return [pytest.param(None, id="corpus", marks=pytest.mark.skip(f"no corpus at {CORPUS}"))]
-    rows = [json.loads(line) for line in index.read_text("utf-8").splitlines()]
-    wanted = [r for r in rows if r["wire"] in NAMES and r["framing"] in ("sse", "ndjson")]
-    return [pytest.param(row, id=Path(row["file"]).stem) for row in wanted]
-
-
 def parsed(arguments: str) -> Any:
     try:
         return json.loads(arguments)
@@ -60,15 +46,12 @@ def parsed(arguments: str) -> Any:
         return arguments
 
 
-each_row = pytest.mark.parametrize("row", _rows())
+each_row = pytest.mark.parametrize("row", corpus_bodies())
 pytestmark = pytest.mark.corpus
 
 
 def dialect_of(row: dict[str, Any]) -> Any:
-    name = NAMES[row["wire"]]
-    if name not in DIALECTS:
-        pytest.skip(f"{name} is not there yet")
-    return DIALECTS[name]
+    return DIALECTS[recorded.dialect_of(row)]
 
 
 @each_row
@@ -86,7 +69,7 @@ def test_row_reads_as_its_index_says(row):
     said: dict[str, Any] = {
         "text": row["text"],
         "calls": [(call["name"], call["arguments"]) for call in row["tool_calls"]],
-        "finish": row["finish_reasons"],
+        "finish": [str(reason) for reason in row["finish_reasons"]],  # one row has numbers
         "refusal": row.get("refusal") or "",
         "reasoning": row["reasoning_chars"],
     }
@@ -121,10 +104,26 @@ def test_no_cut_between_frames_is_proven_too_early(row):
 @each_row
 def test_first_frame_tells_the_dialect(row):
     dialect = dialect_of(row)
-    frames = [f for f in decode(dialect, (CORPUS / row["file"]).read_bytes()) if f.dispatched]
+    body = (CORPUS / row["file"]).read_bytes()
+    frames = [f for f in decode(dialect, body) if f.dispatched]
     if not frames:
         pytest.skip("no frame is dispatched")
-    assert recognise_frame(frames[0]) is dialect
+    found = recognise_frame(frames[0])
+    assert found is not None
+    assert framed(found, body) is dialect
+
+
+@each_row
+def test_row_has_the_frames_that_its_index_counts(row):
+    decoder = decoder_for(dialect_of(row).wire)
+    frames = [*decoder.feed((CORPUS / row["file"]).read_bytes()), *decoder.close()]
+    # The index reads a last block that nothing closes.
+    counted = len(frames) + (decoder.mid_event and not decoder.leftover_unknown)
+    if row["framing"] == "jsonarray":
+        assert [frame.event for frame in frames].index("end") == len(frames) - 1
+        counted -= 1  # the bracket, which the index leaves out
+    assert counted == row["n_frames"]
+    assert decoder.take_faults() == []
 
 
 @each_row

@@ -286,7 +286,8 @@ def test_recognition():
     assert not DIALECT.recognises_path(vertex + "?alt=json")
     assert recognise_request(request(URL, {})) is DIALECT
     assert recognise_request(request(URL.replace("alt=sse", "key=k&alt=sse"), {})) is DIALECT
-    assert recognise_request(request(URL.removesuffix("?alt=sse"), {})) is None
+    assert recognise_request(request(URL.removesuffix("?alt=sse"), {})) is by_name("gemini-array")
+    assert recognise_request(request(URL.replace("alt=sse", "alt=proto"), {})) is None
     assert recognise_request(request(URL.replace("streamG", "g"), {})) is None
     assert DIALECT.wants_stream(request(URL, {}))
     assert not DIALECT.wants_stream(request(URL.removesuffix("?alt=sse"), {"stream": True}))

@@ -222,7 +222,11 @@ def test_no_cut_of_a_whole_answer_is_proven_before_its_finish():
 # Requests --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/openai/deployments/d/chat/completions"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions", "/openai/deployments/d/chat/completions", "/v1/agents/completions",
+     "/v1/fim/completions"],
+)  # fmt: skip
 def test_recognition(path):
     assert recognise_request(request(f"https://x.example{path}?api-version=1", {})) is DIALECT
 
@@ -288,7 +292,7 @@ def test_a_reader_that_goes_on_after_a_splice_numbers_the_next_call_anew():
     """The machine rebuilds a reader from the skeleton: it must remember the calls."""
     before = received(*answer("x", calls=(CALL,), finish="tool-calls")[:-3])
     reader = DIALECT.reader()
-    for payload in before.skeleton:
+    for _, payload in before.skeleton:
         for block in decode(DIALECT, b"data: " + payload + b"\n\n"):
             reader.read(block)
     (block,) = decode(DIALECT, call(index=1, id="b", function={"name": "g", "arguments": "{}"}))

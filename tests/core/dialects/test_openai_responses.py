@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from tests.core.dialects.helpers import calls_of, decode, proven, read, request
 from tests.core.dialects.responses_kit import CALLS, DIALECT, URL, WORDS, answer, frame, payloads
 from tests.support import bodies
-from unbroken.core.dialects.base import MalformedPayloadError
+from unbroken.core.dialects.base import Cursor, MalformedPayloadError, Place
 from unbroken.core.events import (
     Close,
     End,
@@ -29,6 +30,7 @@ from unbroken.core.events import (
     Whole,
 )
 from unbroken.core.frames import Frame
+from unbroken.core.request import Request
 
 
 def meaning(*payloads: Any) -> list[Any]:
@@ -415,3 +417,61 @@ def test_the_answer_goes_on_in_the_applications_own_begun_turn(content, joined):
     got = DIALECT.prefill(request(URL, {"input": given}), "One", {})
     assert got is not None
     assert got.json["input"] == [given[0], {"role": "assistant", "content": joined}]
+
+
+# Resuming ----------------------------------------------------------------------------------
+
+RESPONSES = "https://api.openai.com/v1/responses"
+AZURE = "https://x.openai.azure.com/openai/responses"
+AT = Place(id="resp_1", number=41)
+
+
+def background(url: str = RESPONSES, method: str = "POST", **body: Any) -> Request:
+    headers = (
+        ("Authorization", "Bearer k"), ("content-type", "application/json"),
+        ("content-length", "9"), ("accept", "text/event-stream"),
+    )  # fmt: skip
+    return Request(method=method, url=url, headers=headers, body=json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        (background(background=True, stream=True),
+         f"{RESPONSES}/resp_1?stream=true&starting_after=41"),
+        (background(f"{AZURE}?api-version=preview", background=True, stream=True),
+         f"{AZURE}/resp_1?api-version=preview&stream=true&starting_after=41"),
+        (background(f"{RESPONSES}/resp_0?stream=true&starting_after=3&include=x", "GET"),
+         f"{RESPONSES}/resp_1?include=x&stream=true&starting_after=41"),
+    ],
+)  # fmt: skip
+def test_an_answer_made_in_the_background_goes_on_behind_its_last_number(asked, url):
+    cursor = DIALECT.cursor(asked, AT)
+    assert isinstance(cursor, Cursor)
+    assert not cursor.mid_frame
+    again = cursor.request
+    assert (again.method, again.url, again.body) == ("GET", url, b"")
+    assert again.headers == (("Authorization", "Bearer k"), ("accept", "text/event-stream"))
+
+
+def test_a_get_of_an_answer_knows_its_id():
+    asked = background(f"{RESPONSES}/resp_0?stream=true", "GET")
+    cursor = DIALECT.cursor(asked, Place(number=0))
+    assert isinstance(cursor, Cursor)
+    assert cursor.request.url == f"{RESPONSES}/resp_0?stream=true&starting_after=0"
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "why"),
+    [
+        (background(stream=True), AT, "background"),
+        (background(background=False, stream=True), AT, "background"),
+        (background(f"{RESPONSES}/resp_0", "GET"), AT, "background"),
+        (background(background=True), Place(id="resp_1"), "sequence_number"),
+        (background(background=True), Place(number=1), "id had not arrived"),
+    ],
+)
+def test_why_an_answer_cannot_be_read_again(asked, place, why):
+    cursor = DIALECT.cursor(asked, place)
+    assert isinstance(cursor, str)
+    assert why in cursor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,7 +13,19 @@ from unbroken.core.events import ProviderError
 from unbroken.core.frames import Frame
 from unbroken.core.wire.sse import encode_sse
 
-__all__ = ["bare_error", "dump", "number", "parsed", "record", "records", "sse", "string"]
+__all__ = [
+    "bare_error",
+    "dump",
+    "number",
+    "parsed",
+    "positive",
+    "record",
+    "records",
+    "sse",
+    "string",
+    "strings",
+    "under",
+]
 
 
 def dump(value: Any) -> bytes:
@@ -52,6 +65,18 @@ def number(source: Any, key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def positive(source: Any, *keys: str) -> int | None:
+    """Return the first integer above 0 among these fields of an object, or None."""
+    found = (number(source, key) for key in keys)
+    return next((value for value in found if value is not None and value > 0), None)
+
+
+def strings(value: Any) -> tuple[str, ...]:
+    """Return the strings of a list, or a lone string, without empty ones."""
+    given = value if isinstance(value, list) else [value]
+    return tuple(item for item in given if isinstance(item, str) and item)
+
+
 def record(value: Any) -> dict[str, Any]:
     """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
@@ -83,3 +108,10 @@ def bare_error(frame: Frame, *, final: frozenset[str] = frozenset()) -> Provider
                 value = rest.strip()
             return error_from({"error": value}, final=final) or ProviderError(message=rest.strip())
     return None
+
+
+def under(base_url: str, path: str, *, query: str = "") -> str:
+    """Return the URL of a path below a base URL, whose own query stays (``api-version=``)."""
+    parts = urlsplit(base_url)
+    joined = "&".join(filter(None, (parts.query, query)))
+    return parts._replace(path=parts.path.rstrip("/") + path, query=joined, fragment="").geturl()

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,13 +24,18 @@ from unbroken.core.dialects._payload import (
     dump,
     number,
     parsed,
+    positive,
     record,
     records,
     string,
+    strings,
+    under,
 )
-from unbroken.core.dialects.anthropic_messages_splice import MessagesSplicer, write
+from unbroken.core.dialects.anthropic_messages_ask import read_messages, write_messages
+from unbroken.core.dialects.anthropic_messages_splice import MessagesSplicer
+from unbroken.core.dialects.anthropic_messages_write import MessagesWriter
+from unbroken.core.dialects.ask import Ask, said
 from unbroken.core.dialects.base import (
-    Answer,
     Dialect,
     MalformedPayloadError,
     RequestFacts,
@@ -71,6 +77,7 @@ _MEANINGS: dict[str, Meaning] = {
 
 _THINKING = ("thinking", "redacted_thinking")
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
+_LEAST_THINKING = 1024
 
 # A spend cap answers 429 without a Retry-After and does not clear by itself.
 _SPEND_CAPS = frozenset(
@@ -314,10 +321,14 @@ class AnthropicMessages(Dialect):
     name = "anthropic-messages"
     wire = "sse"
     last_marker = "message_stop"
+    silent_finishes = frozenset({"stop_sequence"})
     explicit_blocks = True
     # A thinking block without its signature would be refused when it is sent back.
     reissue_after_reasoning = False
     final_errors = _SPEND_CAPS
+    headers: ClassVar[Mapping[str, str]] = {"anthropic-version": "2023-06-01"}
+    of_the_account = frozenset({"container"})
+    input_has_cached = False
     variants = (
         Variant(name="anthropic", hosts=re.compile(r"(^|\.)anthropic\.com$")),
         Variant(name="openrouter", hosts=re.compile(r"openrouter\.ai$"),
@@ -364,7 +375,21 @@ class AnthropicMessages(Dialect):
             structured=bool(body.get("output_format"))
             or bool(record(body.get("output_config")).get("format")),
             thinking=_thinks(body),
+            max_tokens=positive(body, "max_tokens"),
+            stop=strings(body.get("stop_sequences")),
         )
+
+    def with_max_tokens(self, request: Request, limit: int) -> Request:
+        body = {**request.json, "max_tokens": limit}
+        thinking = record(body.get("thinking"))
+        budget = number(thinking, "budget_tokens")
+        if budget is not None and budget >= limit:
+            # Refused otherwise: the budget must be 1,024 at least, and less than the limit.
+            room = limit - 1 >= _LEAST_THINKING
+            body["thinking"] = (
+                {**thinking, "budget_tokens": limit - 1} if room else {"type": "disabled"}
+            )
+        return request.with_json(body)
 
     def prefill(self, request: Request, text: str, extra: Mapping[str, Any]) -> Request | None:
         body = request.json
@@ -385,52 +410,23 @@ class AnthropicMessages(Dialect):
         messages.append({"role": "user", "content": instruction})
         return request.with_json({**body, "messages": messages})
 
-    def encode(self, answer: Answer) -> list[bytes]:
-        given, made = answer.usage or (0, 0)  # the dialect knows no stream without usage
-        message: dict[str, Any] = {
-            "id": answer.id,
-            "type": "message",
-            "role": "assistant",
-            "model": answer.model,
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": {"input_tokens": given, "output_tokens": min(made, 1)},
-        }
-        frames = [write({"type": "message_start", "message": message})]
-        blocks = 0
+    def url_for(self, base_url: str, model: str) -> str:
+        versioned = urlsplit(base_url).path.rstrip("/").endswith("/v1")
+        return under(base_url, "/messages" if versioned else "/v1/messages")
 
-        def block(content: dict[str, Any], deltas: list[dict[str, Any]]) -> None:
-            nonlocal blocks
-            head = {"index": blocks}
-            frames.append(write({"type": "content_block_start", **head, "content_block": content}))
-            if not blocks:
-                frames.append(write({"type": "ping"}))
-            frames.extend(
-                write({"type": "content_block_delta", **head, "delta": delta}) for delta in deltas
-            )
-            frames.append(write({"type": "content_block_stop", **head}))
-            blocks += 1
+    def key_headers(self, key: str) -> dict[str, str]:
+        return {"x-api-key": key}
 
-        if answer.reasoning:
-            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in answer.reasoning]
-            deltas.append({"type": "signature_delta", "signature": "c2lnbmVk"})
-            block({"type": "thinking", "thinking": "", "signature": ""}, deltas)
-        if answer.text:
-            deltas = [{"type": "text_delta", "text": piece} for piece in answer.text]
-            block({"type": "text", "text": ""}, deltas)
-        for call in answer.calls:
-            deltas = [
-                {"type": "input_json_delta", "partial_json": piece} for piece in call.arguments
-            ]
-            block({"type": "tool_use", "id": call.id, "name": call.name, "input": {}}, deltas)
-        reason = {"stop": "end_turn", "tool-calls": "tool_use", "limit": "max_tokens",
-                  "filter": "refusal"}[answer.finish]  # fmt: skip
-        delta = {"stop_reason": reason, "stop_sequence": None}
-        usage = {"output_tokens": made}
-        frames.append(write({"type": "message_delta", "delta": delta, "usage": usage}))
-        frames.append(write({"type": "message_stop"}))
-        return frames
+    def read_ask(self, request: Request) -> Ask | str:
+        return said(read_messages, request)
+
+    def write_ask(self, ask: Ask, model: str) -> dict[str, Any] | str:
+        return said(write_messages, ask, model)
+
+    def writer(
+        self, *, id: str, model: str, created: int, asked: Request | None = None
+    ) -> MessagesWriter:
+        return MessagesWriter(id=id, model=model, created=created, asked=asked)
 
 
 def _thinks(body: dict[str, Any]) -> bool:

@@ -23,7 +23,7 @@ class MessagesSplicer:
     """
 
     def __init__(self, delivered: Received, *, rung: str) -> None:
-        skeleton = [record(parsed(payload)) for payload in delivered.skeleton]
+        skeleton = [record(parsed(payload)) for _, payload in delivered.skeleton]
         self._rung = rung
         self._next = delivered.blocks_opened
         # An open call is never closed by us: it would look like a whole one.

@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, ClassVar, Literal
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import msgspec
 
@@ -38,21 +38,26 @@ from unbroken.core.dialects._payload import (
     dump,
     number,
     parsed,
+    positive,
     record,
     records,
-    sse,
     string,
+    strings,
+    under,
 )
+from unbroken.core.dialects.ask import Ask, said
 from unbroken.core.dialects.base import (
-    Answer,
     Dialect,
     MalformedPayloadError,
+    Reader,
     RequestFacts,
     Variant,
     error_from,
     parse_payload,
 )
+from unbroken.core.dialects.gemini_ask import read_gemini, write_gemini
 from unbroken.core.dialects.gemini_splice import GeminiSplicer
+from unbroken.core.dialects.gemini_write import GeminiWriter
 from unbroken.core.events import (
     Block,
     Event,
@@ -69,8 +74,9 @@ from unbroken.core.events import (
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
 from unbroken.core.request import Request
+from unbroken.core.wire import Wire
 
-__all__ = ["Gemini"]
+__all__ = ["Gemini", "wire_asked"]
 
 _MEANINGS: dict[str, Meaning] = {
     "STOP": "stop",
@@ -95,7 +101,16 @@ _PART_ASIDES = frozenset({"thought", "thoughtSignature", "partMetadata", "videoM
 # About stretches of the text, counted from its start: no continuation could keep them true.
 _CITING = ("citationMetadata", "groundingMetadata", "urlContextMetadata")
 
+_LIMITS = ("maxOutputTokens", "max_output_tokens")
+# With ``enum-encoding=int`` the reasons come as numbers. From 5 on the two services count
+# differently, but 6 to 10 are filters in both, but for one fault in either.
+_NUMBERED = {
+    "1": "STOP", "2": "MAX_TOKENS", "3": "SAFETY", "4": "RECITATION", "5": "OTHER",
+    "6": "SAFETY", "7": "SAFETY", "8": "SAFETY", "9": "SAFETY", "10": "SAFETY",
+}  # fmt: skip
 _STREAM_PATH = re.compile(r"/([^/:]+):streamGenerateContent/?$")
+_ERROR_ARRAY = re.compile(rb'\[\s*\{\s*"error"')
+_MODEL_PATH = re.compile(r"([^/]+/)?([^/:]+)(?=:[A-Za-z]+/?$)")
 _CLIENT_TOOLS = {
     "functionDeclarations", "function_declarations", "computerUse", "computer_use",
 }  # fmt: skip
@@ -228,10 +243,11 @@ class _Reader:
         for part in records(record(candidate.get("content")).get("parts")):
             serving = _part(part, index, said, events) or serving
         events.extend(Other(key, content=True) for key in _CITING if candidate.get(key))
-        reason = string(candidate.get("finishReason"))
-        if not reason or reason == "FINISH_REASON_UNSPECIFIED":
+        given = candidate.get("finishReason")
+        reason = str(given) if isinstance(given, int) else string(given)
+        if reason in ("", "0", "FINISH_REASON_UNSPECIFIED"):
             return
-        meaning = _MEANINGS.get(reason, "stop")
+        meaning = _MEANINGS.get(_NUMBERED.get(reason, reason), "stop")
         stamped = not counted and ("safetyRatings" in candidate or not said.content)
         final = meaning != "stop" or not (serving or said.server_asks or stamped)
         if meaning == "stop" and said.calls:
@@ -306,10 +322,13 @@ class Gemini(Dialect):
     """``POST .../models/M:streamGenerateContent?alt=sse``."""
 
     name = "gemini"
-    wire = "sse"
-    last_marker = None
+    wire: ClassVar[Wire] = "sse"
     goes_on_after_finish = True
-    heartbeat = b"\r\n"  # the SDK takes a comment for data; an empty line it skips
+    of_the_account = frozenset({"cachedContent", "cached_content"})
+    output_has_reasoning = False
+    counts_thinking_apart = True
+    # The SDK takes a comment for data; an empty line it skips.
+    heartbeat: ClassVar[bytes | None] = b"\r\n"
     final_errors = frozenset({"already_exists", "out_of_range", "unimplemented"})
     variants = (
         Variant(name="vertex", hosts=re.compile(r"aiplatform\.googleapis\.com$"),
@@ -318,12 +337,24 @@ class Gemini(Dialect):
     )  # fmt: skip
 
     def recognises_path(self, path: str) -> bool:
-        """Whether a request to this path streams; where a query is given, as SSE.
-
-        Without ``alt=sse`` the body is one streamed JSON array, another wire.
-        """
+        """Whether a request to this path streams; where a query is given, as SSE."""
         path, asked, query = path.partition("?")
-        return bool(_STREAM_PATH.search(path)) and (not asked or _is_sse(query))
+        return bool(_STREAM_PATH.search(path)) and (not asked or wire_asked(query) == "sse")
+
+    def asked_as(self, request: Request) -> Dialect | None:
+        from unbroken.core.dialects.gemini_array import GeminiArray  # it is a kind of this one
+
+        found = wire_asked(urlsplit(request.url).query)
+        return {"sse": Gemini, "json": GeminiArray}[found]() if found else None
+
+    def framed_as(self, head: bytes) -> Dialect:
+        from unbroken.core.dialects.gemini_array import GeminiArray
+
+        head = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+        # An error comes in an array of one too, where a stream in SSE was asked for.
+        if head[:1] == b"[" and not _ERROR_ARRAY.match(head):
+            return GeminiArray()
+        return Gemini() if head.startswith(b"data:") else self
 
     def recognises_frame(self, frame: Frame) -> bool:
         head = frame.payload[:4096]
@@ -338,9 +369,9 @@ class Gemini(Dialect):
     def wants_stream(self, request: Request) -> bool:
         """Whether the request asks for a stream in SSE: the method itself does, with its query."""
         parts = urlsplit(request.url)
-        return bool(_STREAM_PATH.search(parts.path)) and _is_sse(parts.query)
+        return bool(_STREAM_PATH.search(parts.path)) and wire_asked(parts.query) == "sse"
 
-    def reader(self) -> _Reader:
+    def reader(self) -> Reader:
         return _Reader()
 
     def splicer(self, delivered: Received, *, rung: str, facts: RequestFacts) -> GeminiSplicer:
@@ -363,7 +394,16 @@ class Gemini(Dialect):
             server_work=any(tool.keys() - _CLIENT_TOOLS for tool in records(body.get("tools"))),
             structured=bool(schema) or mime not in (None, "", "text/plain"),
             thinking=bool(thinking) and _either(thinking, "thinkingBudget", "thinking_budget") != 0,
+            max_tokens=positive(config, *_LIMITS),
+            stop=strings(_either(config, "stopSequences", "stop_sequences")),
         )
+
+    def with_max_tokens(self, request: Request, limit: int) -> Request:
+        body = request.json
+        key = "generationConfig" if "generationConfig" in body else "generation_config"
+        config = record(body.get(key))
+        changed = {**config, **{name: limit for name in _LIMITS if name in config}}
+        return request.with_json({**body, key: changed})
 
     def prefill(self, request: Request, text: str, extra: Mapping[str, Any]) -> Request | None:
         body = request.json
@@ -380,35 +420,53 @@ class Gemini(Dialect):
         contents.append({"role": "user", "parts": [{"text": instruction}]})
         return request.with_json({**body, "contents": contents})
 
-    def encode(self, answer: Answer) -> list[bytes]:
-        reason = {"stop": "STOP", "tool-calls": "STOP", "limit": "MAX_TOKENS",
-                  "filter": "SAFETY"}[answer.finish]  # fmt: skip
+    def with_model(self, request: Request, model: str) -> Request:
+        parts = urlsplit(request.url)
+        return msgspec.structs.replace(
+            request, url=parts._replace(path=_with_model(parts.path, model)).geturl()
+        )
 
-        def frame(part: dict[str, Any], **finish: str) -> bytes:
-            candidate = {"content": {"parts": [part], "role": "model"}, **finish, "index": 0}
-            value: dict[str, Any] = {"candidates": [candidate]}
-            if answer.usage is not None:
-                given, made = answer.usage
-                value["usageMetadata"] = {
-                    "promptTokenCount": given,
-                    "candidatesTokenCount": made,
-                    "totalTokenCount": given + made,
-                }
-            value |= {"modelVersion": answer.model, "responseId": answer.id}
-            return sse(value, eol=b"\r\n")
+    def url_for(self, base_url: str, model: str) -> str:
+        last = urlsplit(base_url).path.rstrip("/").rpartition("/")[2]
+        versioned = "" if last.startswith("v1") else "/v1beta"
+        name = quote(model if "/" in model else f"models/{model}", safe="/")
+        return under(base_url, f"{versioned}/{name}:streamGenerateContent", query="alt=sse")
 
-        frames = [frame({"text": piece, "thought": True}) for piece in answer.reasoning]
-        frames += [frame({"text": piece}) for piece in answer.text]
-        for call in answer.calls:
-            arguments = "".join(call.arguments)
-            args = parse_payload(arguments.encode()) if arguments else {}
-            frames.append(frame({"functionCall": {"id": call.id, "name": call.name, "args": args}}))
-        frames.append(frame({"text": ""}, finishReason=reason))
-        return frames
+    def key_headers(self, key: str) -> dict[str, str]:
+        return {"x-goog-api-key": key}
+
+    def read_ask(self, request: Request) -> Ask | str:
+        return said(read_gemini, request)
+
+    def write_ask(self, ask: Ask, model: str) -> dict[str, Any] | str:
+        return said(write_gemini, ask, model)
+
+    def writer(
+        self, *, id: str, model: str, created: int, asked: Request | None = None
+    ) -> GeminiWriter:
+        return GeminiWriter(id=id, model=model, created=created, asked=asked)
 
 
-def _is_sse(query: str) -> bool:
-    return "sse" in parse_qs(query).get("alt", ())
+def wire_asked(query: str) -> Literal["sse", "json"] | None:
+    """Return how a query asks to be answered, or None for a form that is not read here."""
+    asked = parse_qs(query)
+    first = next(iter([*asked.get("alt", ()), *asked.get("$alt", ()), "json"]))
+    match first.partition(";")[0]:  # as in $alt=json;enum-encoding=int
+        case "sse":
+            return "sse"
+        case "json":
+            return "json"
+        case _:
+            return None
+
+
+def _with_model(path: str, model: str) -> str:
+    """Return a path with another model; ``tunedModels/x`` replaces the collection as well."""
+    found = _MODEL_PATH.search(path)
+    if found is None:
+        return path
+    at = found.start(1) if "/" in model and found[1] else found.start(2)
+    return path[:at] + quote(model, safe="/") + path[found.end(2) :]
 
 
 def _either(source: dict[str, Any], camel: str, snake: str) -> Any:

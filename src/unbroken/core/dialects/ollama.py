@@ -19,15 +19,27 @@ from typing import Any
 
 import msgspec
 
-from unbroken.core.dialects._payload import bare_error, dump, number, record, records, string
+from unbroken.core.dialects._payload import (
+    bare_error,
+    dump,
+    number,
+    positive,
+    record,
+    records,
+    string,
+    strings,
+    under,
+)
+from unbroken.core.dialects.ask import Ask, said
 from unbroken.core.dialects.base import (
-    Answer,
     Dialect,
     MalformedPayloadError,
     RequestFacts,
     error_from,
     parse_payload,
 )
+from unbroken.core.dialects.ollama_ask import read_ollama, write_ollama
+from unbroken.core.dialects.ollama_write import OllamaWriter
 from unbroken.core.events import (
     Block,
     End,
@@ -56,6 +68,7 @@ _MEANINGS: dict[str, Meaning] = {
     "unload": "stop",  # with keep_alive 0 unloads it
     "length": "limit",
     "error": "fault",
+    "content_filter": "filter",  # not Ollama's own word: see OllamaWriter
 }
 
 
@@ -223,6 +236,7 @@ class Ollama(Dialect):
     wire = "ndjson"
     content_types = ("application/x-ndjson",)
     last_marker = "done"
+    silent_finishes = frozenset({"load", "unload"})
     heartbeat = b" "  # a blank line makes ollama's SDK raise; a space before an object does not
 
     def recognises_path(self, path: str) -> bool:
@@ -250,7 +264,14 @@ class Ollama(Dialect):
             deterministic=options.get("temperature") == 0 or (seed is not None and seed >= 0),
             structured=bool(body.get("format")),
             thinking=bool(body.get("think")),
+            max_tokens=positive(options, "num_predict"),
+            stop=strings(options.get("stop")),
         )
+
+    def with_max_tokens(self, request: Request, limit: int) -> Request:
+        body = request.json
+        options = {**record(body.get("options")), "num_predict": limit}
+        return request.with_json({**body, "options": options})
 
     def prefill(self, request: Request, text: str, extra: Mapping[str, Any]) -> Request | None:
         body = request.json
@@ -269,31 +290,19 @@ class Ollama(Dialect):
         turn = {"role": "user", "content": instruction}
         return request.with_json({**request.json, "messages": [*messages, turn]})
 
-    def encode(self, answer: Answer) -> list[bytes]:
-        def line(message: dict[str, Any], **more: Any) -> bytes:
-            return encode_ndjson(
-                msgspec.json.encode(
-                    {
-                        "model": answer.model,
-                        "created_at": "2026-11-20T10:00:00.000000Z",
-                        "message": {"role": "assistant", "content": "", **message},
-                        "done": False,
-                        **more,
-                    }
-                )
-            )
+    def url_for(self, base_url: str, model: str) -> str:
+        return under(base_url, "/api/chat")
 
-        lines = [line({"thinking": piece}) for piece in answer.reasoning]
-        lines += [line({"content": piece}) for piece in answer.text]
-        for index, call in enumerate(answer.calls):
-            arguments = parse_payload("".join(call.arguments).encode() or b"{}")
-            function = {"index": index, "name": call.name, "arguments": arguments}
-            lines.append(line({"tool_calls": [{"id": call.id, "function": function}]}))
-        counts: dict[str, Any] = {}
-        if answer.usage is not None:
-            counts = {"prompt_eval_count": answer.usage[0], "eval_count": answer.usage[1]}
-        reason = "length" if answer.finish == "limit" else "stop"
-        return [*lines, line({}, done=True, done_reason=reason, total_duration=1_000, **counts)]
+    def read_ask(self, request: Request) -> Ask | str:
+        return said(read_ollama, request)
+
+    def write_ask(self, ask: Ask, model: str) -> dict[str, Any] | str:
+        return said(write_ollama, ask, model)
+
+    def writer(
+        self, *, id: str, model: str, created: int, asked: Request | None = None
+    ) -> OllamaWriter:
+        return OllamaWriter(id=id, model=model, created=created, asked=asked)
 
 
 def _with_partial(given: Any, text: str, more: Mapping[str, Any]) -> list[Any] | None:

@@ -11,19 +11,34 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
-from unbroken.core.dialects._payload import parsed, sse
+from unbroken.core.dialects._llama_stream import llama_cursor
+from unbroken.core.dialects._payload import (
+    number,
+    parsed,
+    positive,
+    record,
+    records,
+    sse,
+    strings,
+    under,
+)
+from unbroken.core.dialects.ask import Ask, said
 from unbroken.core.dialects.base import (
-    Answer,
+    Cursor,
     Dialect,
     MalformedPayloadError,
+    Place,
     RequestFacts,
     Variant,
     error_from,
     parse_payload,
 )
+from unbroken.core.dialects.openai_chat_ask import read_chat, write_chat
+from unbroken.core.dialects.openai_chat_write import ChatWriter
 from unbroken.core.events import (
     Block,
     End,
@@ -43,7 +58,6 @@ from unbroken.core.events import (
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
 from unbroken.core.request import Request
-from unbroken.core.wire.sse import encode_sse
 
 __all__ = ["OpenAIChat"]
 
@@ -56,6 +70,12 @@ _MEANINGS: dict[str, Meaning] = {
     "abort": "fault",  # SGLang
     "insufficient_system_resource": "fault",  # DeepSeek: interrupted
 }  # fmt: skip
+_LIMITS = ("max_completion_tokens", "max_tokens")
+# A form for the answer beside `response_format`: vLLM's, SGLang's and llama.cpp's own fields.
+_GRAMMARS = (
+    "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
+    "json_schema", "grammar", "regex", "ebnf",
+)  # fmt: skip
 
 
 # The fast path ----------------------------------------------------------------------------
@@ -285,14 +305,21 @@ def _string(value: Any) -> str:
 class _Splicer:
     """See `unbroken.core.dialects.base.Splicer`."""
 
-    def __init__(self, delivered: Received, *, rung: str) -> None:
+    def __init__(self, delivered: Received, *, rung: str, several: bool) -> None:
         self._first: dict[str, Any] = {}
         if delivered.skeleton:
-            value = parse_payload(delivered.skeleton[0])
+            value = parse_payload(delivered.skeleton[0][1])
             self._first = value if isinstance(value, dict) else {}
         self._call_offset = 0 if rung == "replay" else len(delivered.calls)
         self._input = delivered.usage.input
         self._continues = rung == "prefill"
+        self._several = several
+        # Choices that the consumer saw begin: they have said their role.
+        self._begun = {
+            number(choice, "index") or 0
+            for _, payload in delivered.skeleton
+            for choice in records(record(parsed(payload)).get("choices"))
+        }
 
     def splice(self, frame: Frame, events: list[Event], text: str) -> list[bytes]:
         if any(type(event) in (End, ProviderError) for event in events):
@@ -307,29 +334,53 @@ class _Splicer:
         for key in ("id", "created"):
             if key in payload and key in self._first:
                 payload[key] = self._first[key]
-        payload["choices"] = [
-            self._choice(choice, kept, text)
-            for choice in payload.get("choices") or ()
-            if isinstance(choice, dict)
-        ]
+        given = records(payload.get("choices"))
+        if self._several:
+            payload["choices"] = self._of_several(given, events)
+            if given and not payload["choices"]:
+                return []  # never a choice-less frame where there was none: SDKs stumble
+        else:
+            calls = sum(type(event) is ToolCall for event in events)
+            payload["choices"] = [self._choice(choice, calls, text) for choice in given]
         if isinstance(usage := payload.get("usage"), dict):
             payload["usage"] = self._usage(usage)
         return [sse(payload)]
 
-    def _choice(self, choice: dict[str, Any], kept: set[type], text: str) -> dict[str, Any]:
-        delta = choice.get("delta")
-        delta = dict(delta) if isinstance(delta, dict) else {}
+    def _of_several(self, given: list[dict[str, Any]], events: list[Event]) -> list[dict[str, Any]]:
+        """Return the choices of a frame of which something is new, with no more than that."""
+        written = []
+        others = any(type(event) is Other for event in events)
+        for choice in given:
+            index = number(choice, "index") or 0
+            own = [event for event in events if getattr(event, "choice", None) == index]
+            kinds = [type(event) for event in own]
+            if not others and not set(kinds) & {Text, ToolCall, Finish, Refusal}:
+                continue
+            text = "".join(event.text for event in own if type(event) is Text)
+            changed = self._choice(choice, kinds.count(ToolCall), text)
+            if index not in self._begun:
+                self._begun.add(index)
+                changed["delta"] = {"role": "assistant", **changed["delta"]}
+            written.append(changed)
+        return written
+
+    def _choice(self, choice: dict[str, Any], calls: int, text: str) -> dict[str, Any]:
+        delta = dict(record(choice.get("delta")))
         for key in ("role", "reasoning", "reasoning_content", "reasoning_details", "content"):
             delta.pop(key, None)
         if text:
             delta["content"] = text
-        if ToolCall not in kept:
-            delta.pop("tool_calls", None)
-        elif self._call_offset and isinstance(calls := delta.get("tool_calls"), list):
-            delta["tool_calls"] = [
-                {**call, "index": call.get("index", 0) + self._call_offset} for call in calls
-            ]
+        if "tool_calls" in delta:
+            pieces = records(delta.pop("tool_calls"))
+            if calls:  # those that only repeat what was delivered come first
+                delta["tool_calls"] = [self._moved(piece) for piece in pieces[-calls:]]
+        elif not calls:
+            delta.pop("function_call", None)
         return {**choice, "delta": delta}
+
+    def _moved(self, call: dict[str, Any]) -> dict[str, Any]:
+        offset = self._call_offset
+        return {**call, "index": call.get("index", 0) + offset} if offset else call
 
     def _usage(self, usage: dict[str, Any]) -> dict[str, Any]:
         """Count the prompt once, and as output what was delivered, where both are known.
@@ -353,12 +404,16 @@ class _Splicer:
         }
 
 
+_DEPLOYMENT = re.compile(r"(/openai/deployments/)[^/?]+")
+
+
 class OpenAIChat(Dialect):
     """``POST /v1/chat/completions`` and its kin."""
 
     name = "openai-chat"
     wire = "sse"
     last_marker = "[DONE]"
+    splices_choices = True
     variants = (
         Variant(name="azure", hosts=re.compile(r"\.azure\.com$"),
                 marks=(b'"prompt_filter_results"',)),
@@ -381,7 +436,8 @@ class OpenAIChat(Dialect):
     )  # fmt: skip
 
     def recognises_path(self, path: str) -> bool:
-        return path.endswith("/chat/completions")
+        # The last two are Mistral's: agents, and fill-in-the-middle.
+        return path.endswith(("/chat/completions", "/agents/completions", "/fim/completions"))
 
     def recognises_frame(self, frame: Frame) -> bool:
         head = frame.payload[:4096]
@@ -395,7 +451,7 @@ class OpenAIChat(Dialect):
         return _Reader()
 
     def splicer(self, delivered: Received, *, rung: str, facts: RequestFacts) -> _Splicer:
-        return _Splicer(delivered, rung=rung)
+        return _Splicer(delivered, rung=rung, several=facts.choices > 1)
 
     def facts(self, request: Request) -> RequestFacts:
         body = request.json
@@ -405,8 +461,14 @@ class OpenAIChat(Dialect):
             model=_string(body.get("model")),
             choices=body["n"] if isinstance(body.get("n"), int) else 1,
             deterministic=body.get("temperature") == 0 or isinstance(body.get("seed"), int),
-            structured=form_type not in (None, "text"),
+            structured=form_type not in (None, "text") or any(body.get(key) for key in _GRAMMARS),
+            max_tokens=positive(body, *_LIMITS),
+            stop=strings(body.get("stop")),
         )
+
+    def with_max_tokens(self, request: Request, limit: int) -> Request:
+        body = request.json
+        return request.with_json({**body, **{key: limit for key in _LIMITS if body.get(key)}})
 
     def prefill(self, request: Request, text: str, extra: Mapping[str, Any]) -> Request | None:
         body = request.json
@@ -423,45 +485,28 @@ class OpenAIChat(Dialect):
         messages.append({"role": "user", "content": instruction})
         return request.with_json({**body, "messages": messages})
 
-    def encode(self, answer: Answer) -> list[bytes]:
-        finish = {"stop": "stop", "tool-calls": "tool_calls", "limit": "length",
-                  "filter": "content_filter"}[answer.finish]  # fmt: skip
+    def cursor(self, request: Request, place: Place) -> Cursor | str:
+        return llama_cursor(request, place, endpoint="/chat/completions")
 
-        def frame(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) -> bytes:
-            choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            payload = {
-                "id": answer.id,
-                "object": "chat.completion.chunk",
-                "created": answer.created,
-                "model": answer.model,
-                "choices": [] if delta is None else [choice],
-                **more,
-            }
-            return encode_sse(msgspec.json.encode(payload))
+    def with_model(self, request: Request, model: str) -> Request:
+        # Azure names its deployment in the path as well.
+        url = _DEPLOYMENT.sub(lambda found: found[1] + quote(model, safe=""), request.url)
+        changed = msgspec.structs.replace(request, url=url)
+        return changed.with_json({**request.json, "model": model})
 
-        frames = [frame({"role": "assistant", "content": ""})]
-        frames += [frame({"reasoning_content": piece}) for piece in answer.reasoning]
-        frames += [frame({"content": piece}) for piece in answer.text]
-        for index, call in enumerate(answer.calls):
-            head = {"id": call.id, "type": "function", "index": index}
-            frames.append(
-                frame({"tool_calls": [{**head, "function": {"name": call.name, "arguments": ""}}]})
-            )
-            frames += [
-                frame({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-                for piece in call.arguments
-            ]
-        frames.append(frame({}, finish))
-        if answer.usage is not None:
-            given, made = answer.usage
-            usage = {
-                "prompt_tokens": given,
-                "completion_tokens": made,
-                "total_tokens": given + made,
-            }
-            frames.append(frame(None, usage=usage))
-        frames.append(encode_sse(b"[DONE]"))
-        return frames
+    def url_for(self, base_url: str, model: str) -> str:
+        return under(base_url, "/chat/completions")
+
+    def read_ask(self, request: Request) -> Ask | str:
+        return said(read_chat, request)
+
+    def write_ask(self, ask: Ask, model: str) -> dict[str, Any] | str:
+        return said(write_chat, ask, model)
+
+    def writer(
+        self, *, id: str, model: str, created: int, asked: Request | None = None
+    ) -> ChatWriter:
+        return ChatWriter(id=id, model=model, created=created, asked=asked)
 
 
 def _with_answer(

@@ -14,19 +14,31 @@ item's. Deltas name their part, or the item where it has no parts: calls, summar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-from unbroken.core.dialects._payload import record, records, string
-from unbroken.core.dialects.base import Answer, Dialect, RequestFacts, Variant
-from unbroken.core.dialects.openai_responses_encode import encode_answer
+from unbroken.core.checksum import Checksum
+from unbroken.core.dialects._payload import positive, record, records, string, under
+from unbroken.core.dialects._read_again import asks_for_stream, read_again
+from unbroken.core.dialects.ask import Ask, said
+from unbroken.core.dialects.base import (
+    Cursor,
+    Dialect,
+    Place,
+    Reader,
+    RequestFacts,
+    Variant,
+)
+from unbroken.core.dialects.openai_responses_ask import read_responses, write_responses
+from unbroken.core.dialects.openai_responses_mend import ResponsesMender
 from unbroken.core.dialects.openai_responses_read import (
     FINAL_ERRORS,
     ResponsesReader,
     number_of,
 )
 from unbroken.core.dialects.openai_responses_splice import ResponsesSplicer
+from unbroken.core.dialects.openai_responses_write import ResponsesWriter
+from unbroken.core.events import Block
 from unbroken.core.frames import Frame
 from unbroken.core.received import Received
 from unbroken.core.request import Request
@@ -53,6 +65,7 @@ class OpenAIResponses(Dialect):
         Variant(name="copilot", hosts=re.compile(r"githubcopilot\.com$")),
     )  # fmt: skip
     final_errors = FINAL_ERRORS
+    of_the_account = frozenset({"conversation", "previous_response_id", "prompt"})
 
     def recognises_path(self, path: str) -> bool:
         return re.search(r"/responses(/[^/]+)?$", path) is not None
@@ -65,14 +78,25 @@ class OpenAIResponses(Dialect):
     def number(self, frame: Frame) -> int | None:
         return number_of(frame)
 
+    def begins_numbering(self, frame: Frame) -> bool:
+        return b"response.created" in frame.payload[:4096]
+
+    def from_start(self, request: Request) -> bool:
+        return request.method.upper() == "POST"  # one that is read again may begin anywhere
+
     def wants_stream(self, request: Request) -> bool:
         if request.method.upper() == "GET":  # an answer made in the background, read again
-            query = parse_qs(urlsplit(request.url).query)
-            return query.get("stream", [""])[-1].lower() == "true"
+            return asks_for_stream(request)
         return request.path.endswith("/responses") and request.stream_flag is True
 
     def reader(self) -> ResponsesReader:
         return ResponsesReader()
+
+    def mender(
+        self, reader: Reader, said: Callable[[str, int, Block], Checksum]
+    ) -> ResponsesMender:
+        assert isinstance(reader, ResponsesReader)
+        return ResponsesMender(reader.course, said)
 
     def splicer(self, delivered: Received, *, rung: str, facts: RequestFacts) -> ResponsesSplicer:
         return ResponsesSplicer(delivered, rung=rung, facts=facts)
@@ -90,7 +114,11 @@ class OpenAIResponses(Dialect):
             or any(tool.get("type") not in ("function", "custom") for tool in tools),
             structured=form not in (None, "text"),
             thinking=bool(body.get("reasoning")),
+            max_tokens=positive(body, "max_output_tokens"),
         )
+
+    def with_max_tokens(self, request: Request, limit: int) -> Request:
+        return request.with_json({**request.json, "max_output_tokens": limit})
 
     def prefill(self, request: Request, text: str, extra: Mapping[str, Any]) -> Request | None:
         turns = _with_partial(request.json.get("input"), text, extra.get("message", {}))
@@ -105,8 +133,30 @@ class OpenAIResponses(Dialect):
         turn = {"role": "user", "content": [{"type": "input_text", "text": instruction}]}
         return request.with_json({**request.json, "input": [*turns, turn]})
 
-    def encode(self, answer: Answer) -> list[bytes]:
-        return encode_answer(answer)
+    def cursor(self, request: Request, place: Place) -> Cursor | str:
+        # Closing the stream cancels any other answer, and its id leads to a 404 then.
+        made_in_background = request.json.get("background") is True
+        if not made_in_background and not asks_for_stream(request):
+            return "only an answer made in the background (background: true) can be read again"
+        if place.number is None:
+            return "its frames carry no sequence_number"
+        query = {"stream": "true", "starting_after": str(place.number)}
+        again = read_again(request, collection="/responses", id=place.id, query=query)
+        return "the answer's id had not arrived" if again is None else Cursor(request=again)
+
+    def url_for(self, base_url: str, model: str) -> str:
+        return under(base_url, "/responses")
+
+    def read_ask(self, request: Request) -> Ask | str:
+        return said(read_responses, request)
+
+    def write_ask(self, ask: Ask, model: str) -> dict[str, Any] | str:
+        return said(write_responses, ask, model)
+
+    def writer(
+        self, *, id: str, model: str, created: int, asked: Request | None = None
+    ) -> ResponsesWriter:
+        return ResponsesWriter(id=id, model=model, created=created, asked=asked)
 
 
 def _with_partial(given: Any, text: str, more: Mapping[str, Any]) -> list[Any] | None:

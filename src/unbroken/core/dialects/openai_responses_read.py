@@ -8,6 +8,7 @@ import msgspec
 
 from unbroken.core.dialects._payload import bare_error, number, record, string
 from unbroken.core.dialects.base import MalformedPayloadError, error_from, parse_payload
+from unbroken.core.dialects.openai_responses_course import Course
 from unbroken.core.events import (
     Block,
     BlockKind,
@@ -119,6 +120,7 @@ class ResponsesReader:
         self._spoken: set[int] = set()  # calls of which a piece of arguments came
         self._whole: set[int] = set()
         self._parts: set[tuple[int, int]] = set()  # open ones
+        self.course = Course()
 
     def fork(self) -> ResponsesReader:
         copy = ResponsesReader()
@@ -126,6 +128,7 @@ class ResponsesReader:
         copy._calls = dict(self._calls)
         copy._spoken, copy._whole = set(self._spoken), set(self._whole)
         copy._parts = set(self._parts)
+        copy.course = self.course.fork()
         return copy
 
     def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
@@ -186,10 +189,11 @@ class ResponsesReader:
             events.append(Start(string(response.get("id")) or None, model))
         else:
             events.append(Other(kind))
-        self._started = True
+        self._started = self.course.started = True
 
     def _item(self, kind: str, at: int, value: dict[str, Any], events: list[Event]) -> None:
         """Read a frame that belongs to an output item."""
+        self.course.follow(kind, at, value)
         stem, _, action = kind.rpartition(".")
         delta = string(value.get("delta"))
         part = number(value, "content_index")

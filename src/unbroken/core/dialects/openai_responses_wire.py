@@ -88,7 +88,7 @@ class Wire:
     def __init__(self, delivered: Received) -> None:
         self.response: dict[str, Any] = {}
         self._items: dict[int, Item] = {}
-        for raw in delivered.skeleton:
+        for _, raw in delivered.skeleton:
             self._recall(record(parsed(raw)))
         self._give_text(delivered)
 
