@@ -158,7 +158,7 @@ def test_skeleton_holds_the_frames_that_are_more_than_deltas():
     ):  # fmt: skip
         got.add(frame(name), [event])
     got.add(frame(b"both"), [Text("a"), Close()])
-    assert got.skeleton == [b"start", b"open", b"call", b"end", b"both"]
+    assert [payload for _, payload in got.skeleton] == [b"start", b"open", b"call", b"end", b"both"]
 
 
 def test_beyond_the_limit_it_counts_and_keeps_nothing_more():
@@ -168,9 +168,13 @@ def test_beyond_the_limit_it_counts_and_keeps_nothing_more():
     assert got.overflowed
     assert got.skeleton == []
     assert got.characters == 180
-    assert got.text == "a" * 90
+    assert got.kept_text == "a" * 90
+    with pytest.raises(ValueError, match="180 characters"):
+        _ = got.text
+    with pytest.raises(ValueError, match="180 characters"):
+        list(got.pieces())
     got.add(frame(), [Reasoning("r" * 99), ToolCall(0, "{"), Refusal("x")])
-    assert (got.reasoning, got.refusal, got.calls[0, 0].arguments) == ("", "", "")
+    assert (got.refusal, got.calls[0, 0].arguments) == ("", "")
     assert got.sequence == ["text", "reasoning", "call", "refusal"]
 
 

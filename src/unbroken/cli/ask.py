@@ -12,6 +12,7 @@ import typer
 
 import unbroken
 from unbroken.cli.ask_fields import fields_for
+from unbroken.cli.ask_output import Format, IfExists, Output, Progress
 from unbroken.cli.ask_view import account_line, notice_again, notice_stall
 from unbroken.cli.screen import CliError, for_terminal, stderr
 from unbroken.cli.sources import read_all
@@ -109,13 +110,35 @@ def ask(
             help="Print the outcome as one JSON line in place of the text.",
         ),
     ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            envvar="UNBROKEN_OUTPUT",
+            metavar="FILE",
+            help="Write the answer to a file too, while it comes.",
+        ),
+    ] = None,
+    output_format: Annotated[
+        Format | None,
+        typer.Option(
+            envvar="UNBROKEN_OUTPUT_FORMAT",
+            help="What the file holds; else by its suffix: .jsonl is events, .sqlite or .db a"
+            " database, any other text.",
+        ),
+    ] = None,
+    if_exists: Annotated[
+        IfExists,
+        typer.Option(envvar="UNBROKEN_IF_EXISTS", help="What to do where the file is there."),
+    ] = IfExists.FAIL,
 ) -> None:
     """Stream one answer, healed, and say at the end how it went.
 
     The text goes to standard output as it comes; notices, and one line of account, go to
     standard error. Keys come from OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or
     GOOGLE_API_KEY. Exit code 0: the end is proven. 1: failed or incomplete; the text so far
-    is printed. 2: wrong usage. 130: Ctrl-C.
+    is printed. 2: wrong usage, or the output file cannot be written. 130: Ctrl-C.
 
     [bold]Examples[/bold]: unbroken ask "What is a token stream?" --model gpt-5
 
@@ -132,6 +155,7 @@ def ask(
     messages.append({"role": "user", "content": question})
     settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     writer = _Writer(silent=as_json)
+    file_out = None if output is None else Output(output, output_format, if_exists)
     try:
         stream = unbroken.stream(
             messages,
@@ -142,17 +166,28 @@ def ask(
             timeout_s=total_timeout,
             on_stall=lambda stall: writer.notice(notice_stall(stall)),
             on_reconnect=lambda again: writer.notice(notice_again(again)),
+            sink=file_out,
             **fields_for(dialect, reached, settings),
         )
     except (TypeError, ValueError) as error:
         raise CliError(str(error)) from None
+    if file_out is not None:
+        file_out.open()
     code = _show(stream, writer)
     writer.end_line()
     outcome = stream.outcome
+    written_to = "" if file_out is None else file_out.written_to
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(_json_of(outcome)) + b"\n")
+        told = _json_of(outcome) | ({"output": written_to} if file_out is not None else {})
+        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
         sys.stdout.buffer.flush()
-    stderr().print(account_line(outcome))
+    stderr().print(account_line(outcome, written_to=written_to))
+    if outcome.sink_error:
+        message = (
+            f"writing {written_to} failed ({outcome.sink_error}): it has only the beginning of"
+            " the answer"
+        )
+        raise CliError(message)
     raise typer.Exit(code)
 
 
@@ -193,6 +228,8 @@ def _json_of(outcome: unbroken.Outcome) -> dict[str, Any]:
         "provenance": msgspec.to_builtins(outcome.provenance),
         "first_content_s": outcome.first_content_s,
         "duration_s": outcome.duration_s,
+        "overflowed": outcome.overflowed,
+        "sink_error": outcome.sink_error,
     }
 
 
@@ -204,8 +241,10 @@ class _Writer:
         self._terminal = sys.stdout.isatty()
         self._shared = _same_place(sys.stdout.fileno(), sys.stderr.fileno())
         self._mid_line = False
+        self._progress = Progress(wanted=silent or not self._terminal, live=sys.stderr.isatty())
 
     def text(self, text: str) -> None:
+        self._progress.add(text)
         if self._silent or not text:
             return
         sys.stdout.write(for_terminal(text) if self._terminal else text)
@@ -213,11 +252,13 @@ class _Writer:
         self._mid_line = not text.endswith("\n")
 
     def notice(self, notice: Any) -> None:
+        self._progress.clear()
         if self._mid_line and self._shared:
             stderr().print()
         stderr().print(notice)
 
     def end_line(self) -> None:
+        self._progress.clear()
         if self._mid_line:
             sys.stdout.write("\n")
             sys.stdout.flush()

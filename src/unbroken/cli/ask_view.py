@@ -30,7 +30,7 @@ def notice_again(again: Reconnecting) -> Text:
     )
 
 
-def account_line(outcome: Outcome) -> Text:
+def account_line(outcome: Outcome, *, written_to: str = "") -> Text:
     """Say in one line how the answer ended, what it took, and what that is worth."""
     bad = outcome.status in _STYLES
     mark = "✗" if outcome.status == "failed" else "?" if bad else "✓"
@@ -39,6 +39,8 @@ def account_line(outcome: Outcome) -> Text:
         parts.append(f"first token {outcome.first_content_s:.2f} s")
     parts.append(f"{outcome.duration_s:.1f} s")
     parts.append(_heals(outcome))
+    if written_to:
+        parts.append(f"in {written_to}")
     text = line((f"{mark} {outcome.status}", _STYLES.get(outcome.status, "bold green")))
     if outcome.status == "failed" and outcome.fault is not None:
         text.append_text(line(f" ({outcome.fault.kind.value}: {outcome.fault.detail})"))
@@ -50,7 +52,7 @@ def account_line(outcome: Outcome) -> Text:
 def _tokens(outcome: Outcome) -> str:
     used = outcome.usage
     if used.output is None:
-        got = amount(len(outcome.text), "character") if outcome.text else "no text"
+        got = amount(outcome.characters, "character") if outcome.characters else "no text"
         return f"{got} (tokens not told)"
     counted = "our estimate" if used.estimated else "counted by the provider"
     given = f"{used.input:,} in, " if used.input is not None else ""
