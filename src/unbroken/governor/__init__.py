@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from unbroken.governor.breaker import Breaker, shared_breaker, speaks_against, target_of
 from unbroken.governor.budget import HealBudget, shared_budget
 
-__all__ = ["HealBudget", "shared_budget"]
+__all__ = [
+    "Breaker",
+    "HealBudget",
+    "shared_breaker",
+    "shared_budget",
+    "speaks_against",
+    "target_of",
+]
