@@ -21,7 +21,14 @@ WIRES = {
     "anthropic": "anthropic-messages",
     "gemini": "gemini",
     "ollama": "ollama",
+    "openai-completions": "openai-completions",
+    "cohere": "cohere",
+    "gemini-interactions": "gemini-interactions",
+    "openai-assistants": "openai-assistants",
+    "bedrock-converse": "bedrock-converse",
+    "bedrock-invoke": "bedrock-invoke",
 }
+FRAMINGS = ("sse", "ndjson", "jsonarray", "eventstream")
 
 OWN_ROWS: list[dict[str, Any]] = json.loads((OWN / "index.json").read_text("utf-8"))
 
@@ -44,16 +51,22 @@ def corpus_bodies() -> list[Any]:
     return [
         pytest.param(row, id=Path(row["file"]).stem)
         for row in rows
-        if row["wire"] in WIRES and row["framing"] in ("sse", "ndjson")
+        if row["wire"] in WIRES and row["framing"] in FRAMINGS
     ]
+
+
+def dialect_of(row: dict[str, Any]) -> str:
+    """Return the name of the dialect that reads a row, ours or a recorded one."""
+    if "wire" not in row:
+        return str(row["dialect"])
+    return "gemini-array" if row["framing"] == "jsonarray" else WIRES[row["wire"]]
 
 
 def open_attempt(row: dict[str, Any], *, lenient: bool = True) -> Attempt:
     """Return an attempt that is told what a stream would know of the body: host and choices."""
-    is_own = "wire" not in row
     texts = row.get("texts_by_choice") or {}
     return Attempt(
-        by_name(row["dialect"] if is_own else WIRES[row["wire"]]),
+        by_name(dialect_of(row)),
         host=row.get("host") or row.get("provider_host") or "",
         choices=max(1, len(texts)),
         lenient=lenient,

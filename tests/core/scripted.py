@@ -27,7 +27,7 @@ from unbroken.core.actions import (
     Wait,
 )
 from unbroken.core.attempt import Attempt
-from unbroken.core.dialects import by_name
+from unbroken.core.dialects import DIALECTS, by_name
 from unbroken.core.dialects.base import Answer
 from unbroken.core.events import Text
 from unbroken.core.faults import Fault, FaultKind
@@ -43,8 +43,24 @@ URLS = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash"
     ":streamGenerateContent?alt=sse",
     "ollama": "http://127.0.0.1:11434/api/chat",
+    "gemini-array": "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash"
+    ":streamGenerateContent",
+    "bedrock-converse": "https://bedrock-runtime.us-east-1.amazonaws.com/model"
+    "/anthropic.claude-3-haiku-20240307-v1%3A0/converse-stream",
+    "bedrock-invoke": "https://bedrock-runtime.us-east-1.amazonaws.com/model"
+    "/anthropic.claude-3-haiku-20240307-v1%3A0/invoke-with-response-stream",
+    "openai-completions": "https://api.openai.com/v1/completions",
+    "cohere": "https://api.cohere.com/v2/chat",
+    "gemini-interactions": "https://generativelanguage.googleapis.com/v1beta/interactions",
+    "openai-assistants": "https://api.openai.com/v1/threads/thread_1/runs",
 }
 QUESTION = "Why is the sea salt?"
+SPLICED = [name for name, dialect in DIALECTS.items() if dialect.splices]
+"""Dialects in which an answer can go on in its middle."""
+CALLING = [name for name in DIALECTS if name != "openai-completions"]
+"""Dialects that have tool calls."""
+NO_FILTER = ("ollama", "cohere", "gemini-interactions")
+"""Dialects without a word of their own for an answer that a filter cut."""
 
 Piece = bytes | float
 """Bytes of one read, or seconds in which nothing comes."""
@@ -53,10 +69,21 @@ Piece = bytes | float
 def ask(dialect: str = "openai-chat", *, url: str = "", **body: Any) -> Request:
     """Return a request of the dialect; `body` adds to it."""
     asked: dict[str, Any] = {"model": "a-model", "stream": True}
-    if dialect == "gemini":
+    if dialect in ("gemini", "gemini-array"):
         asked = {"contents": [{"role": "user", "parts": [{"text": QUESTION}]}]}
-    elif dialect == "openai-responses":
+    elif dialect in ("openai-responses", "gemini-interactions"):
         asked["input"] = QUESTION
+    elif dialect == "openai-completions":
+        asked["prompt"] = QUESTION
+    elif dialect == "openai-assistants":
+        asked["assistant_id"] = "asst_1"
+    elif dialect == "bedrock-converse":
+        asked = {"messages": [{"role": "user", "content": [{"text": QUESTION}]}]}
+        if "temperature" in body:
+            asked["inferenceConfig"] = {"temperature": body.pop("temperature")}
+    elif dialect == "bedrock-invoke":
+        asked = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 99,
+                 "messages": [{"role": "user", "content": QUESTION}]}  # fmt: skip
     else:
         asked["messages"] = [{"role": "user", "content": QUESTION}]
     return Request(method="POST", url=url or URLS[dialect], body=json.dumps(asked | body).encode())

@@ -25,6 +25,11 @@ NOBODY: dict[str, dict[str, Any]] = {
     "gemini/json-error.json": {},
     "ollama/error-first.ndjson": {"faults": ["not-a-stream"]},
     "ollama/html.html": {},
+    "bedrock-converse/html.html": {},
+    "bedrock-converse/json-error.json": {},
+    "gemini-array/empty-array.json": {"faults": ["not-a-stream"]},
+    "gemini-array/json-error.json": {},
+    "gemini-array/only-begun.json": {"faults": ["not-a-stream"]},
 }
 
 each_body = pytest.mark.parametrize("row", own_bodies())

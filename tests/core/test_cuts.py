@@ -16,15 +16,18 @@ import pytest
 from tests.core.recorded import (
     CORPUS,
     corpus_bodies,
+    dialect_of,
     open_attempt,
     own,
     own_bodies,
     take,
 )
 from unbroken.core.attempt import Attempt
+from unbroken.core.dialects import by_name
 from unbroken.core.outcome import Outcome
 from unbroken.core.received import Received
 from unbroken.core.verdict import judge
+from unbroken.core.wire import decoder_for
 
 PROVEN = {"complete", "limited", "filtered", "paused"}
 SEED = 20_261_121
@@ -123,11 +126,9 @@ def sampled(row: dict[str, Any]) -> list[int]:
     chance = random.Random(f"{SEED} {row['file']}")
     at = {0, len(body), *(chance.randrange(len(body)) for _ in range(SAMPLE))}
     end = 0
-    for frame_end in (b"\n\n", b"\r\n\r\n") if row["framing"] == "sse" else (b"\n",):
-        while (end := body.find(frame_end, end)) >= 0:
-            end += len(frame_end)
-            at |= {end - 1, end, end + 1}
-        end = 0
+    for frame in decoder_for(by_name(dialect_of(row)).wire).blocks(body):
+        end += len(frame.raw)
+        at |= {end - 1, end, end + 1}
     return sorted(cut for cut in at if cut <= len(body))
 
 

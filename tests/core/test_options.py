@@ -12,7 +12,7 @@ WRONG = [
     ({"mode": "fix"}, "mode must be one of off, observe, raise, heal"),
     ({"profile": "fast"}, "profile must be"),
     ({"tool_calls": "drop"}, "tool_calls must be"),
-    ({"rungs": ("retry", "pray")}, "unknown rungs 'pray'; known are retry, replay"),
+    ({"rungs": ("retry", "pray")}, "unknown rungs 'pray'; known are cursor, retry"),
     ({"max_attempts": 0}, "max_attempts must be at least 1"),
     ({"max_recovery_s": -1}, "max_recovery_s must be at least 0"),
     ({"max_added_input": -0.1}, "max_added_input"),
@@ -40,7 +40,18 @@ def test_clocks_are_more_than_nothing_or_none(name):
 def test_defaults():
     options = Options()
     assert (options.mode, options.profile, options.tool_calls) == ("heal", "default", "hold")
-    assert options.rungs == RUNGS == ("retry", "replay", "prefill", "user-turn")
+    assert (
+        options.rungs
+        == RUNGS
+        == (
+            "cursor",
+            "retry",
+            "replay",
+            "prefill",
+            "user-turn",
+            "target",
+        )
+    )
     assert options.allow_resend is True
     assert not options.retry_server_tools
     assert (options.max_attempts, options.max_recovery_s, options.max_added_input) == (

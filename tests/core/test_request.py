@@ -75,3 +75,27 @@ def test_headers_by_any_case():
 def test_body_is_kept_not_copied():
     body = b'{"a": 1}'
     assert ask(body).body is body
+
+
+SIGNATURE = (
+    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/us-east-1/bedrock/aws4_request,"
+    " SignedHeaders=host;x-amz-date, Signature=0f"
+)
+DATE = ("X-Amz-Date", "20261121T123456Z")
+
+
+@pytest.mark.parametrize(
+    ("headers", "signed", "at"),
+    [
+        ((("Authorization", SIGNATURE), DATE), True, 1795264496.0),
+        ((("authorization", SIGNATURE), ("x-amz-date", "20261121T123456Z")), True, 1795264496.0),
+        ((("Authorization", SIGNATURE),), True, None),
+        ((("Authorization", SIGNATURE), ("x-amz-date", "today")), True, None),
+        ((("Authorization", "Bearer AWS4-HMAC-SHA256"), DATE), False, None),
+        ((DATE,), False, None),
+        ((), False, None),
+    ],
+)
+def test_signature_of_aws_and_its_time(headers, signed, at):
+    request = ask(headers=headers)
+    assert (request.signed, request.signed_at) == (signed, at)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.core.scripted import Reply, Run, ask, frames, play, until
+from tests.core.scripted import SPLICED, Reply, Run, ask, frames, play, until
 from unbroken.core.attempt import Attempt
 from unbroken.core.dialects import DIALECTS, by_name
 from unbroken.core.dialects.base import AnswerCall
@@ -114,7 +114,7 @@ def test_any_cut_between_deltas_is_healed_for_any_script(text):
 
 
 @pytest.mark.seed("001-retry-not-from-the-start", "003-handler-no-repeat")
-@each_dialect
+@pytest.mark.parametrize("dialect", SPLICED)
 def test_replay_suppresses_what_was_delivered(dialect):
     first = partial(dialect, at=40)
     run = play([Reply(first, end="reset"), Reply(frames(TEXT, dialect=dialect, size=9))],

@@ -11,6 +11,7 @@ from unbroken.core.dialects.base import AnswerCall
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.stream import Stream
+from unbroken.core.wire import encode_aws_event_stream
 
 TEXT = "The sea is salt because rivers carry minerals from the rocks of the land into it."
 WHOLE = frames(TEXT)
@@ -25,7 +26,17 @@ ERRORS = {
     b'{"type":"overloaded_error","message":"gone"}}\n\n',
     "gemini": b'data: {"error":{"code":503,"status":"UNAVAILABLE","message":"gone"}}\r\n\r\n',
     "ollama": b'{"error":"gone"}\n',
-}
+    "openai-completions": b'data: {"error":{"type":"server_error","message":"gone"}}\n\n',
+    "cohere": b'event: message-end\ndata: {"type":"message-end","delta":{"finish_reason":"ERROR",'
+    b'"error":"gone"}}\n\n',
+    "gemini-interactions": b'event: error\ndata: {"event_type":"error","error":{"code":"internal",'
+    b'"message":"gone"}}\n\n',
+    "openai-assistants": b'event: error\ndata: {"type":"server_error","message":"gone"}\n\n',
+    "gemini-array": b',\r\n{"error":{"code":503,"message":"gone","status":"UNAVAILABLE"}}',
+    **dict.fromkeys(("bedrock-converse", "bedrock-invoke"), encode_aws_event_stream(
+        b'{"message":"gone"}', event="internalServerException", failure=True,
+    )),
+}  # fmt: skip
 ONCE = Options(max_attempts=1)
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 

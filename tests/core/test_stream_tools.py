@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.scripted import Reply, ask, frames, play
+from tests.core.scripted import CALLING, Reply, ask, frames, play
 from unbroken.core.attempt import Attempt
-from unbroken.core.dialects import DIALECTS, by_name
+from unbroken.core.dialects import by_name
 from unbroken.core.dialects.base import AnswerCall
 from unbroken.core.events import ToolCall
 from unbroken.core.options import Options
@@ -32,7 +32,7 @@ def calls_in(sent: list[bytes], dialect: str) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", CALLING)
 def test_whole_calls_pass_byte_for_byte(dialect):
     sent = answer(dialect, ADD, MUL)
     run = play([Reply(sent)], dialect=dialect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.recorded import CORPUS, WIRES, corpus_bodies
+from tests.core.recorded import CORPUS, corpus_bodies, dialect_of
 from tests.core.scripted import frames
 from unbroken.core.dialects import DIALECTS
 from unbroken.core.events import Finish, Meaning
@@ -82,8 +82,9 @@ def test_dialect_is_told_from_the_first_frames(dialect):
     found = recognise(body)
     assert found is not None
     assert found.name == dialect
-    bom = b"" if dialect == "ollama" else b"\xef\xbb\xbf"
-    assert recognise(bom + b"\n\n" + body) is found
+    if found.wire != "aws-event-stream":  # which is no text
+        bom = b"" if dialect == "ollama" else b"\xef\xbb\xbf"
+        assert recognise(bom + b"\n\n" + body) is found
     assert check(body).dialect == dialect
 
 
@@ -95,7 +96,7 @@ def test_dialect_of_a_recorded_body_is_told(row):
         assert not row["text"]
         assert not row["tool_calls"]
     else:
-        assert found.name == WIRES[row["wire"]]
+        assert found.name == dialect_of(row)
 
 
 @pytest.mark.parametrize(

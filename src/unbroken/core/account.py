@@ -9,7 +9,7 @@ from unbroken.core.checks.tools import judge_calls
 from unbroken.core.events import ProviderError
 from unbroken.core.faults import Fault
 from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
-from unbroken.core.received import Received
+from unbroken.core.received import Received, Usage
 from unbroken.core.recovery.ladder import Plan
 from unbroken.core.verdict import is_recoverable, status_of
 
@@ -33,7 +33,8 @@ class Account:
         self._received = received
         self._started_at = now
         self._faults: list[Fault] = []
-        self._segments: list[tuple[int, Plan | None, int]] = []
+        self._segments: list[tuple[int, Plan | None, int, int]] = []
+        self._bodies = {1: 1}  # by attempt: where the body began that it is a part of
         self.settled = False
         """Whether further text of the running attempt changes nothing here."""
 
@@ -42,12 +43,25 @@ class Account:
         """The attempt that runs, from 1."""
         return self.records[-1].number
 
-    def begin_attempt(self, rung: str, now: float) -> int:
+    def begin_attempt(self, plan: Plan, now: float) -> int:
         """A further request is sent; return its number."""
         number = len(self.records) + 1
-        self.records.append(AttemptRecord(number=number, rung=rung, started_at=now))
+        target = "" if plan.target is None else plan.target.label
+        self.records.append(
+            AttemptRecord(number=number, rung=plan.rung, target=target, started_at=now)
+        )
+        self._bodies[number] = number
         self.settled = False
         return number
+
+    def goes_on(self) -> None:
+        """The last attempt is the one before it, over another connection: there is one bill."""
+        before, last = self.records[-2:]
+        while before.rung == "cursor" and before.usage == Usage() and before.number > 1:
+            before = self.records[before.number - 2]
+        before.usage = Usage()
+        last.target = before.target
+        self._bodies[last.number] = self._bodies[before.number]
 
     def end_attempt(self, attempt: Attempt | None, fault: Fault | None, now: float) -> None:
         """The running attempt is over; a fault says why if it failed."""
@@ -59,7 +73,8 @@ class Account:
         if attempt is None:
             return
         record.bytes = attempt.bytes
-        record.usage = attempt.usage
+        # A copy: the same attempt may go on over another connection, and tell more.
+        record.usage = msgspec.structs.replace(attempt.usage)
         self.outcome.frames += attempt.frames
         if attempt.usage.output is None and attempt.completeness.content_seen:
             written = self._received.characters - self._written_before(record.number)
@@ -70,7 +85,8 @@ class Account:
             record.error = next(errors, None)
 
     def _written_before(self, number: int) -> int:
-        starts = [start for each, _, start in self._segments if each == number]
+        body = self._bodies[number]
+        starts = [start for each, _, start, _ in self._segments if self._bodies[each] == body]
         return starts[0] if starts else self._received.characters
 
     # Faults -------------------------------------------------------------------------------
@@ -95,7 +111,8 @@ class Account:
         """What is delivered from here on was written by the attempt that runs."""
         number = self.records[-1].number
         if not self._segments or self._segments[-1][0] != number:
-            self._segments.append((number, plan, self._received.characters))
+            received = self._received
+            self._segments.append((number, plan, received.characters, received.first_characters))
 
     def delivered(self, now: float) -> None:
         """Something was delivered."""
@@ -104,7 +121,7 @@ class Account:
         self.settled = self.outcome.first_content_s is not None
 
     def _provenance(self) -> list[Provenance]:
-        ends = [start for _, _, start in self._segments[1:]] + [self._received.characters]
+        ends = [start for *_, start in self._segments[1:]] + [self._received.first_characters]
         return [
             Provenance(
                 attempt=number,
@@ -113,8 +130,9 @@ class Account:
                 rung="first" if plan is None else plan.rung,
                 guarantee="byte-exact" if plan is None else plan.guarantee,
                 anchor=0 if plan is None else plan.anchor,
+                target=self.records[number - 1].target,
             )
-            for (number, plan, start), end in zip(self._segments, ends, strict=False)
+            for (number, plan, _, start), end in zip(self._segments, ends, strict=False)
             if end > start
         ]
 

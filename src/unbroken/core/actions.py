@@ -9,7 +9,7 @@ import msgspec
 from unbroken.core.checks.liveness import StallNotice
 from unbroken.core.events import Event
 from unbroken.core.faults import Fault
-from unbroken.core.outcome import Outcome, Skipped
+from unbroken.core.outcome import AttemptRecord, Outcome, Skipped
 from unbroken.core.request import Request
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Connect",
     "Deliver",
     "Disconnect",
+    "Ended",
     "FinishStream",
     "Notice",
     "Receive",
@@ -92,6 +93,20 @@ class Reconnecting(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float
     added_bytes: int
     skipped: list[Skipped]
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt is over, and says something of whom it was sent to.
+
+    Attributes:
+        record: What is known of it; its fault is None if it ended whole.
+        request: What was sent, before it was signed.
+        blameless: It was given up for what the model wrote, not for how it came.
+    """
+
+    record: AttemptRecord
+    request: Request
+    blameless: bool = False
 
 
 Notice = StallNotice | Reconnecting

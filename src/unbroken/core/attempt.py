@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 import msgspec
 
 from unbroken.core.checks.completeness import BodyEnd, Completeness
 from unbroken.core.checks.grammar import Grammar
-from unbroken.core.checks.ordering import Ordering
 from unbroken.core.checks.repeats import Repeats
+from unbroken.core.checks.turns import Turns
 from unbroken.core.dialects.base import (
     Dialect,
     MalformedPayloadError,
+    Place,
     Reader,
     Variant,
 )
 from unbroken.core.events import (
     Block,
+    Close,
     End,
     Event,
     Finish,
+    Mark,
+    Number,
+    Open,
     ProviderError,
+    Reasoning,
+    Refusal,
+    Start,
     Text,
     TextRun,
+    ToolCall,
     UsageReport,
 )
+from unbroken.core.evidence import Evidence
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Usage, merge_usage
-from unbroken.core.wire import Decoder, NDJSONDecoder, SSEDecoder
+from unbroken.core.redact import Redactor
+from unbroken.core.wire import Decoder, decoder_for
 
 __all__ = ["Attempt", "Step"]
 
@@ -38,6 +52,10 @@ _MOST_FAULTS = 256
 """Faults kept of one attempt, but for what ends it: a body may have one in every frame."""
 _MOST_CHOICES, _MOST_CALLS, _MOST_BLOCKS = 1024, 4096, 16384
 """What one answer may have of each, far more than any model writes: all are remembered."""
+_PLACES = (Start, Number, Mark)
+_CALL_EVENTS = (ToolCall, Close, Finish)
+_SHOWN = (Text, Reasoning, Refusal, ToolCall, Open, Close, Finish, End)
+"""What an application must not get twice."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the first byte that tells: a byte order mark, white space."""
 
@@ -60,6 +78,14 @@ class Attempt:
         lenient: Read on after a fatal fault, for a verdict on a whole recording; else
             the attempt stops at it.
         content_type: The response's content type, as evidence.
+        malformed: See `Options.malformed`.
+        empty_answer: See `Options.empty_answer`; None: an answer has begun already.
+        keep_raw: Remember the last frames, for `last_frames`.
+        reorder_window: See `Options.reorder_window`.
+        reorder_wait_s: See `Options.reorder_wait_s`.
+        max_held_bytes: Most bytes held until lost frames are made good.
+        repair: Make lost frames good from what the provider repeats.
+        from_start: The body is known to begin with the answer's first frame.
     """
 
     def __init__(
@@ -71,6 +97,14 @@ class Attempt:
         max_frame_bytes: int = 32 * 1024 * 1024,
         lenient: bool = False,
         content_type: str = "",
+        malformed: Literal["recover", "raise", "skip"] = "recover",
+        empty_answer: Literal["accept", "recover", "raise"] | None = "accept",
+        keep_raw: bool = False,
+        reorder_window: int = 64,
+        reorder_wait_s: float = 5.0,
+        max_held_bytes: int = 1024 * 1024,
+        repair: bool = True,
+        from_start: bool = False,
     ) -> None:
         self.dialect = dialect
         self.faults: list[Fault] = []
@@ -80,17 +114,35 @@ class Attempt:
         self.error_step: Step | None = None
         self.usage = Usage()
         self.completeness = Completeness(dialect, choices=choices)
+        self.left_out_bytes = 0
+        """Size of the frames that came whole, could not be read, and are not in any step."""
+        self._malformed_rule = malformed
+        self._empty_rule = empty_answer
+        self._evidence = Evidence(dialect.wire) if keep_raw else None
+        self._left_out = 0
+        self._calling: set[int] = set()  # choices in the middle of a function call
         self._host = host
         self._choices = choices
         self._max_frame_bytes = max_frame_bytes
         self._lenient = lenient
         self._content_type = content_type
-        make = SSEDecoder if dialect.wire == "sse" else NDJSONDecoder
-        self._decoder: Decoder = make(max_frame_bytes=max_frame_bytes)
+        self._decoder: Decoder = decoder_for(dialect.wire, max_frame_bytes=max_frame_bytes)
         self._reader: Reader = dialect.reader()
         self._grammar = Grammar(dialect)
-        self._ordering: Ordering[Frame] | None = Ordering() if dialect.numbered else None
         self._repeats = Repeats() if dialect.repeats_text else None
+        self._turns: Turns | None = None
+        if dialect.numbered:
+            self._turns = Turns(
+                dialect,
+                self._reader,
+                self._repeats,
+                window=reorder_window,
+                wait_s=reorder_wait_s,
+                max_held_bytes=max_held_bytes,
+                repair=repair,
+                from_start=from_start,
+            )
+        self._now = 0.0
         self._head = b""
         self._not_stream: list[bytes] | None = None
         self._sniffed = False
@@ -98,6 +150,8 @@ class Attempt:
         self._steady = False
         self._block: Block = None
         self._choice = 0
+        self._place = Place()
+        self._earlier_bytes = 0  # of the same body, over connections that broke
 
     def fork(self) -> Attempt:
         """Return an independent copy, to see how the body would end here."""
@@ -108,7 +162,12 @@ class Attempt:
             max_frame_bytes=self._max_frame_bytes,
             lenient=self._lenient,
             content_type=self._content_type,
+            malformed=self._malformed_rule,
+            empty_answer=self._empty_rule,
         )
+        copy._evidence = self._evidence.fork() if self._evidence is not None else None
+        copy.left_out_bytes, copy._left_out = self.left_out_bytes, self._left_out
+        copy._calling = set(self._calling)
         copy.faults = list(self.faults)
         copy.frames, copy.bytes, copy.fatal = self.frames, self.bytes, self.fatal
         copy.error_step = self.error_step
@@ -118,10 +177,13 @@ class Attempt:
         copy._reader = self._reader.fork()
         copy._grammar = self._grammar.fork()
         copy._repeats = self._repeats.fork() if self._repeats is not None else None
-        copy._ordering = self._ordering.fork() if self._ordering is not None else None
+        if self._turns is not None:
+            copy._turns = self._turns.fork(copy._reader, copy._repeats)
+        copy._now = self._now
         copy._head, copy._sniffed, copy._steady = self._head, self._sniffed, self._steady
         copy._block, copy._choice = self._block, self._choice
         copy._rejected = self._rejected
+        copy._place, copy._earlier_bytes = self._place, self._earlier_bytes
         copy._not_stream = None if self._not_stream is None else list(self._not_stream)
         return copy
 
@@ -129,6 +191,44 @@ class Attempt:
     def reader(self) -> Reader:
         """The dialect's reader, with its state."""
         return self._reader
+
+    @property
+    def place(self) -> Place:
+        """How far the answer was read, for the provider's own resume."""
+        return msgspec.structs.replace(self._place, bytes=self._earlier_bytes + self.bytes)
+
+    def reopen(self, *, mid_frame: bool) -> None:
+        """The same body goes on over another connection, at `place`.
+
+        Args:
+            mid_frame: At the very byte; False: with the frame after the last whole one.
+        """
+        self._earlier_bytes += self.bytes
+        self.bytes = self.frames = 0
+        self.faults.clear()
+        self.fatal = None
+        if not mid_frame or not self.pending:
+            self._decoder = decoder_for(self.dialect.wire, max_frame_bytes=self._max_frame_bytes)
+        if not mid_frame:
+            self._sniffed, self._not_stream = False, None
+        self._steady = False
+        if self._turns is not None and self._place.number is not None:
+            self._turns.go_on_after(self._place.number, answer_id=self._place.id)
+
+    def _reached(self, event: Event) -> None:
+        """Note what an event says about the place in the provider's answer."""
+        kind, place = type(event), self._place
+        if kind is Start:
+            place = msgspec.structs.replace(place, id=event.id or place.id)  # type: ignore[union-attr]
+        elif kind is Number:
+            place = msgspec.structs.replace(place, number=event.value)  # type: ignore[union-attr]
+        elif kind is Mark:
+            place = msgspec.structs.replace(
+                place,
+                mark=event.id,  # type: ignore[union-attr]
+                content_since_mark=False,
+            )
+        self._place = place
 
     @property
     def variant(self) -> Variant:
@@ -141,18 +241,51 @@ class Attempt:
         return self._decoder.pending
 
     @property
+    def unsettled(self) -> bool:
+        """Whether something waits for what comes next, and would be judged at an end here."""
+        return bool(self.pending) or (self._turns is not None and self._turns.waiting)
+
+    @property
+    def mended(self) -> bool:
+        """Whether a step holds a frame of ours, in the place of a lost one."""
+        return self._turns is not None and self._turns.mended
+
+    def take_ahead(self) -> list[Event]:
+        """Return, once, what frames mean that wait for earlier ones: a sign of progress."""
+        turns = self._turns
+        if turns is None or not turns.ahead:
+            return []
+        ahead, turns.ahead = turns.ahead, []
+        return ahead
+
+    def next_timer(self) -> float | None:
+        """Return when an absent frame is given up, or None if none is awaited."""
+        return None if self._turns is None or self.stopped else self._turns.next_timer()
+
+    def handle_timer(self, now: float) -> list[Step]:
+        """Give up the frames that were awaited for too long; return the steps behind them."""
+        steps: list[Step] = []
+        due = self.next_timer()
+        if self._turns is not None and due is not None and now >= due:
+            self._run(self._turns.handle_timer(now, at_byte=self.bytes), steps)
+        return steps
+
+    @property
     def stopped(self) -> bool:
         """Whether nothing more will be read."""
         return self.fatal is not None and (not self._lenient or self._rejected)
 
-    def receive(self, data: bytes) -> list[Step]:
+    def receive(self, data: bytes, now: float = 0.0) -> list[Step]:
         """Take body bytes; return the steps that are whole.
+
+        The time matters only where frames are numbered: an absent one is awaited for a while.
 
         After a fatal fault (see `fatal`) an attempt that is not lenient returns nothing more.
         """
         if self.stopped or not data:
             return []
         self.bytes += len(data)
+        self._now = now
         if (room := _HEAD_BYTES - len(self._head)) > 0:
             self._head += data[:room]
         if not self._sniffed and not self._sniff():
@@ -160,6 +293,8 @@ class Attempt:
             return []
         before = len(self.faults)
         steps = self._read(data)
+        if self._turns is not None and not self.stopped:
+            steps += self.handle_timer(now)
         if self._decoder.faults:
             self._wire_faults(before)
         return steps
@@ -199,6 +334,10 @@ class Attempt:
         if texts is None:
             return None
         self._decoder.take(run)
+        if self._evidence is not None:
+            self._evidence.add_run(run.body)
+        if self._place.mark and not self._place.content_since_mark:
+            self._place = msgspec.structs.replace(self._place, content_since_mark=True)
         self.bytes += len(data)
         self.frames += len(texts)
         return run.body, TextRun(texts, self._choice, self._block)
@@ -216,34 +355,28 @@ class Attempt:
 
     def _dispatch(self, frame: Frame, steps: list[Step]) -> None:
         self.frames += 1
-        for each in self._in_turn(frame):
-            self._take(each, steps)
+        if self._evidence is not None:
+            self._evidence.add(frame)
+        if self._turns is None or self._turns.passes(frame):
+            self._take(frame, steps)
+        else:
+            self._run(self._turns.accept(frame, self._now, count=self.frames - 1), steps)
+
+    def _run(self, frames: Iterator[Frame], steps: list[Step]) -> None:
+        """Read the frames whose turn has come, each before the next is asked for."""
+        for frame in frames:
+            self._turn_faults()
             if self.stopped:
                 return
+            self._take(frame, steps)
+            if self.stopped:
+                return
+        self._turn_faults()
 
-    def _in_turn(self, frame: Frame) -> list[Frame]:
-        """Return the frames whose turn has come: often this one, and those it kept waiting.
-
-        What a frame means may depend on those before it, so it is read in its turn only.
-        """
-        ordering = self._ordering
-        number = None if ordering is None else self.dialect.number(frame)
-        if ordering is None or number is None:
-            return [frame]
-        if not ordering.in_turn(number) and self._is_error(frame):
-            return [frame]  # never held back, whatever is absent before it: it says why
-        before = len(ordering.faults)
-        ready = ordering.accept(number, frame, frame=self.frames - 1, at_byte=frame.offset)
-        for fault in ordering.faults[before:]:
-            self._fault(fault)
-        return [] if self.stopped else ready
-
-    def _is_error(self, frame: Frame) -> bool:
-        try:
-            events = self._reader.fork().read(frame)
-        except MalformedPayloadError:
-            return False
-        return any(type(event) is ProviderError for event in events)
+    def _turn_faults(self) -> None:
+        if self._turns is not None and self._turns.faults:
+            for fault in self._turns.take_faults():
+                self._fault(fault)
 
     def _take(self, frame: Frame, steps: list[Step]) -> None:
         """Read a frame that is in turn."""
@@ -255,15 +388,85 @@ class Attempt:
             self._checked(Step(frame, events), steps)
 
     def _malformed(self, frame: Frame, error: MalformedPayloadError) -> None:
+        """A frame cannot be read: by the user's rule it ends the attempt, or is left out.
+
+        An SDK would raise on it, so it is not passed on. Left out with a finish in it, the end
+        stays unproven; inside a function call nothing is left out, since arguments with a hole
+        in them may still be JSON, and would be acted on.
+        """
+        rule = self._malformed_rule
+        after = self.completeness.whole and rule != "raise"
+        skipped = after or (rule == "skip" and not self._calling)
+        left_out = ""
+        if skipped:
+            self._left_out += 1
+            self.left_out_bytes += len(frame.raw)
+            left_out = f"; it was left out ({'after the finish' if after else self._left_out})"
         self._fault(
             Fault.of(
                 FaultKind.MALFORMED_JSON,
                 f"frame {self.frames - 1} ({len(frame.payload)} bytes) is not one JSON value:"
-                f" {_reason(error)}",
+                f" {_reason(error)}{left_out}",
+                severity="warning" if skipped else "fatal",
                 at_byte=frame.offset,
                 frame=self.frames - 1,
+                retryable=rule != "raise",
             )
         )
+
+    def _watch_calls(self, event: Event, frame: Frame) -> None:
+        """Know which choices are in the middle of a function call."""
+        match event:
+            case ToolCall(kind="function", choice=choice, index=index, name=name, whole=whole):
+                known = self.completeness.knows_call(choice, index)
+                if self._left_out and not known and not name:
+                    self._fault(
+                        Fault.of(
+                            FaultKind.MALFORMED_JSON,
+                            "a tool call began without its name, in a frame that was left out",
+                            at_byte=frame.offset,
+                            frame=self.frames - 1,
+                        )
+                    )
+                (self._calling.discard if whole else self._calling.add)(choice)
+            case Close(choice=choice) | Finish(choice=choice):
+                self._calling.discard(choice)
+            case _:
+                pass
+
+    def _judge_emptiness(self) -> None:
+        """The answer is over: is there one?"""
+        rule = self._empty_rule
+        if rule is None or not self.completeness.empty:
+            return
+        self._empty_rule = None  # told once
+        thought = ", but thinking" if self.completeness.content_seen else ""
+        self._fault(
+            Fault.of(
+                FaultKind.EMPTY_STREAM,
+                f"the answer ended with {short_words(self._reasons) or 'a finish'} and holds"
+                f" nothing{thought}: no text, no refusal, no tool call",
+                severity="warning" if rule == "accept" else "fatal",
+                at_byte=self.bytes,
+                retryable=rule != "raise",
+            )
+        )
+
+    @property
+    def _reasons(self) -> list[str]:
+        return sorted({finish.reason for finish in self.completeness.finishes.values()})
+
+    def last_frames(self, redactor: Redactor) -> list[str]:
+        """Return what may be shown of the last frames; the one at which it failed comes last.
+
+        None where the attempt does not keep them.
+        """
+        if self._evidence is None:
+            return []
+        if self._rejected and not self.frames:
+            return [redactor.frame(self._head, self.dialect.wire, size=self.bytes)]
+        pending = self.pending if self._decoder.mid_event else b""
+        return self._evidence.show(redactor, pending=pending)
 
     def _undispatched(self, frame: Frame, steps: list[Step]) -> None:
         """Pass a block without data on, and look for an error in its unknown fields."""
@@ -282,17 +485,25 @@ class Attempt:
         frame = step.frame
         steady = False
         for event in step.events:
+            if type(event) in _CALL_EVENTS:
+                self._watch_calls(event, frame)
+                if self.stopped:
+                    return
             self.completeness.add(event)
             broken = self._grammar.add(event, frame=self.frames - 1, at_byte=frame.offset)
-            if self._repeats is not None and broken is None and not self._gap_told:
-                broken = self._repeats.add(event, frame=self.frames - 1, at_byte=frame.offset)
-                if any(fault.kind is FaultKind.MISSING_EVENT for fault in self.faults):
-                    broken = None  # the numbers told of this loss already
+            if self._repeats is not None:
+                lost = self._repeats.add(event, frame=self.frames - 1, at_byte=frame.offset)
+                # Where the numbers told of the loss already, it is not told twice.
+                broken = broken or (None if self._gap_told else lost)
             if broken is not None:
                 self._fault(broken)
                 if self.stopped:
                     return
             kind = type(event)
+            if kind in _PLACES:
+                self._reached(event)
+            elif kind in _SHOWN and not self._place.content_since_mark and self._place.mark:
+                self._place = msgspec.structs.replace(self._place, content_since_mark=True)
             if kind is ProviderError:
                 self.error_step = self.error_step or step
                 self._provider_error(event, frame)  # type: ignore[arg-type]
@@ -300,10 +511,12 @@ class Attempt:
                     return
             elif kind is Finish:
                 self._finish(event, step)  # type: ignore[arg-type]
+                if self.completeness.whole:
+                    self._judge_emptiness()
                 if self.stopped:
                     return
             elif kind is End:
-                self._marker()
+                self._marker(frame)
                 if self.stopped:
                     return
             elif kind is UsageReport:
@@ -343,7 +556,7 @@ class Attempt:
     @property
     def _gap_told(self) -> bool:
         """Whether the numbers have shown the gap already that a repeated text would show."""
-        return any(fault.kind is FaultKind.MISSING_EVENT for fault in self.faults)
+        return any(fault.kind is FaultKind.MISSING_EVENT and fault.fatal for fault in self.faults)
 
     def _provider_error(self, event: ProviderError, frame: Frame) -> None:
         names = [name for name in (event.type, event.code) if name]
@@ -360,6 +573,7 @@ class Attempt:
                 at_byte=frame.offset,
                 frame=self.frames - 1,
                 retryable=retryable and not event.refused,
+                elsewhere=event.elsewhere and not event.refused,
             )
         )
 
@@ -377,7 +591,7 @@ class Attempt:
                 )
             )
 
-    def _marker(self) -> None:
+    def _marker(self, frame: Frame) -> None:
         """The last marker came: without a finish it must not be passed on.
 
         An SDK stops reading at it (openai at ``[DONE]``) and takes what it has for the whole.
@@ -385,7 +599,8 @@ class Attempt:
         """
         if self._lenient:
             return
-        for fault in self._judge("eof", pending=0):
+        ends_at = frame.offset + len(frame.raw)
+        for fault in self._judge("eof", pending=0, at_byte=ends_at):
             if fault.kind is FaultKind.MISSING_FINISH and fault.fatal:
                 self._fault(fault)
 
@@ -401,9 +616,13 @@ class Attempt:
         kinds = (FaultKind.NOT_A_STREAM, FaultKind.PROVIDER_ERROR)
         return [fault for fault in ahead.faults if fault.kind in kinds]
 
-    def _judge(self, end: BodyEnd, *, pending: int) -> list[Fault]:
+    def _judge(self, end: BodyEnd, *, pending: int, at_byte: int | None = None) -> list[Fault]:
         return self.completeness.judge(
-            end, variant=self.variant, pending=pending, at_byte=self.bytes, frames=self.frames
+            end,
+            variant=self.variant,
+            pending=pending,
+            at_byte=self.bytes if at_byte is None else at_byte,
+            frames=self.frames,
         )
 
     def close(self, end: BodyEnd) -> list[Step]:
@@ -425,16 +644,8 @@ class Attempt:
             self._fault(fault)
         pending = self.pending
         tail_read = bool(pending) and self._tail(unclosed, steps)
-        if self._ordering is not None and self._ordering.waiting and not self.stopped:
-            before = len(self._ordering.faults)
-            late = self._ordering.flush(at_byte=self.bytes)
-            for fault in self._ordering.faults[before:]:
-                self._fault(fault)
-            if not self.stopped:
-                for each in late:
-                    self._take(each, steps)
-                    if self.stopped:
-                        break
+        if self._turns is not None and not self.stopped:
+            self._run(self._turns.close(at_byte=self.bytes), steps)
         if self.stopped:
             return steps
         whole = tail_read and self.completeness.finished
@@ -442,6 +653,7 @@ class Attempt:
         if not any(fault.kind is FaultKind.MISSING_FINISH for fault in self.faults):
             for fault in self._judge(end, pending=unread):
                 self._fault(fault)
+        self._judge_emptiness()
         self._notes()
         return steps
 
@@ -456,8 +668,11 @@ class Attempt:
         missing = b"\n" if self.pending.endswith(b"\n") else b"\n\n"
         frame = msgspec.structs.replace(frames[0], raw=self.pending + missing)
         if not frame.dispatched:
-            self._undispatched(frame, steps)
-            return bool(steps and steps[-1].events)
+            # Half a line is no frame: only what it may say of an error is taken.
+            found: list[Step] = []
+            self._undispatched(frame, found)
+            steps += [step for step in found if step.events]
+            return any(step.events for step in found)
         payload = frame.payload.strip()
         if payload != b"[DONE]" and not payload.endswith((b"}", b"]")):
             return False
@@ -488,7 +703,7 @@ class Attempt:
         if not head:
             return True  # nothing to see yet; the decoder can have the blank lines
         self._sniffed = True
-        if head[:1] == b"<" or (self.dialect.wire == "sse" and head[:1] in (b"{", b"[")):
+        if head[0] in self._decoder.never_begins:
             self._not_stream = []
         return self._not_stream is None
 

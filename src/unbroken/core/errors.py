@@ -71,6 +71,8 @@ def message_for(outcome: Outcome, fault: Fault) -> str:
         parts.append(f"not recovered ({last.rung}: {last.why})")
     calls = len(outcome.tool_calls)
     got = f"{len(outcome.text)} characters"
+    if outcome.overflowed and outcome.characters > len(outcome.text):
+        got = f"the first {len(outcome.text)} of {outcome.characters} characters"
     if calls:
         whole = sum(1 for call in outcome.tool_calls if call.complete)
         got += f", {calls} tool calls ({whole} whole)"

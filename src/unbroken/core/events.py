@@ -20,6 +20,7 @@ __all__ = [
     "End",
     "Event",
     "Finish",
+    "Mark",
     "Meaning",
     "Number",
     "Open",
@@ -188,6 +189,7 @@ class ProviderError(msgspec.Struct, gc=False, frozen=True):
         message: Its words. Shown to the application, never logged.
         retryable: Whether the same request may succeed later.
         refused: A safety block; never healed around.
+        elsewhere: It speaks of a key, an account or a model: another may answer.
     """
 
     type: str = ""
@@ -195,6 +197,7 @@ class ProviderError(msgspec.Struct, gc=False, frozen=True):
     message: str = ""
     retryable: bool = True
     refused: bool = False
+    elsewhere: bool = False
 
 
 class Ping(msgspec.Struct, gc=False, frozen=True):
@@ -205,6 +208,12 @@ class Number(msgspec.Struct, gc=False, frozen=True):
     """The frame's own number, where the dialect counts its frames."""
 
     value: int
+
+
+class Mark(msgspec.Struct, gc=False, frozen=True):
+    """The provider's own name for the place after this frame, from which it can go on."""
+
+    id: str
 
 
 class Other(msgspec.Struct, gc=False, frozen=True):
@@ -232,5 +241,6 @@ Event = (
     | ProviderError
     | Ping
     | Number
+    | Mark
     | Other
 )

@@ -62,6 +62,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         frame: Number of the frame, from 0, or None.
         attempt: The attempt it happened in, from 1; 0 where it is not known yet.
         retryable: False where the same request would fail again (say, a bad key).
+        elsewhere: True where another key, model or provider may answer it all the same.
     """
 
     kind: FaultKind
@@ -71,6 +72,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     frame: int | None = None
     attempt: int = 0
     retryable: bool = True
+    elsewhere: bool = False
 
     @classmethod
     def of(
@@ -82,6 +84,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         at_byte: int | None = None,
         frame: int | None = None,
         retryable: bool = True,
+        elsewhere: bool = False,
     ) -> Fault:
         """Make a fault with the severity that its kind has unless told otherwise."""
         return cls(
@@ -91,6 +94,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
             at_byte=at_byte,
             frame=frame,
             retryable=retryable,
+            elsewhere=elsewhere,
         )
 
     @property

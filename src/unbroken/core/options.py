@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from unbroken.core.request import Request
+from unbroken.core.target import Target
 
 __all__ = ["RUNGS", "Clocks", "Mode", "Options", "Rung"]
 
 Mode = Literal["off", "observe", "raise", "heal"]
-Rung = Literal["retry", "replay", "prefill", "user-turn"]
-RUNGS: tuple[Rung, ...] = ("retry", "replay", "prefill", "user-turn")
-_MODES = ("off", "observe", "raise", "heal")
+Rung = Literal["cursor", "retry", "replay", "prefill", "user-turn", "target"]
+RUNGS: tuple[Rung, ...] = get_args(Rung)
 
 
 def _must_be(name: str, value: object, kinds: type | tuple[type, ...], words: str) -> None:
@@ -37,6 +37,10 @@ class Clocks:
         progress_slow_s: No content before the first content, in thinking and in tool input.
         notice_s: When `on_stall` hears of missing progress; other clocks at a third.
         total_s: The whole stream, recoveries included.
+        floor_chars_per_s: Least characters of content a second while text is written, over
+            `floor_window_s`; slower is a ``slow-drip``. Thinking, tool input and the reader's
+            own time do not count. None sets no floor.
+        floor_window_s: Over how many seconds that is measured. None sets no floor.
     """
 
     connect_s: float | None = 10.0
@@ -46,6 +50,8 @@ class Clocks:
     progress_slow_s: float | None = 600.0
     notice_s: float | None = 10.0
     total_s: float | None = None
+    floor_chars_per_s: float | None = None
+    floor_window_s: float | None = 30.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -67,7 +73,20 @@ _LEAST: tuple[tuple[str, int, type], ...] = (
     ("max_held_bytes", 0, int),
     ("max_held_s", 0, float),
     ("max_frame_bytes", 1, int),
+    ("max_spill_bytes", 0, int),
+    ("reorder_window", 1, int),
+    ("reorder_wait_s", 0, float),
+    ("breaker_failures", 0, int),
+    ("breaker_open_s", 0, float),
 )
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mode": get_args(Mode),
+    "profile": ("default", "interactive"),
+    "tool_calls": ("hold", "stream"),
+    "malformed": ("recover", "raise", "skip"),
+    "empty_answer": ("accept", "recover", "raise"),
+    "log_raw": ("never", "on-fault", "on-fault-with-contents"),
+}
 _DEFAULT = Clocks()
 _INTERACTIVE = Clocks(notice_s=5.0, progress_text_s=20.0)
 
@@ -94,12 +113,36 @@ class Options:
         heal_share: Further upstream requests that all streams of the process together may
             make, for each stream of the last minute.
         heals_always: Such requests a minute that are allowed in any case.
-        max_replay_bytes: Most bytes of one stream remembered for recovery; beyond it the
-            stream can no longer be healed, and the outcome says so.
+        max_replay_bytes: Most characters of one stream's text kept in memory, for recovery and
+            the outcome; as much again of its reasoning, and of everything else. Text beyond it
+            goes to a file (see `max_spill_bytes`), or can no longer be compared.
+        max_spill_bytes: Most bytes of one stream remembered in a temporary file, which only
+            this process can reach and which is written only where a replay may be compared with
+            it; beyond it the stream can be resumed at most. 0 never writes one.
+        spill_dir: The folder of those files; None takes the system's for temporary files.
         max_held_bytes: Most bytes held back, of a tool call or of what comes before the first
             content; beyond it they are released.
         max_held_s: Longest time that it is held, in seconds.
         max_frame_bytes: Largest frame.
+        malformed: What a frame that is not JSON leads to: ``recover`` gives the attempt up
+            and heals, ``raise`` fails the stream, ``skip`` leaves the frame out, with a
+            warning; what it held is lost. In the middle of a tool call ``skip`` recovers.
+            Behind the finish of every choice only ``raise`` minds it.
+        empty_answer: What an answer with a normal finish, but without text, refusal or tool
+            call leads to: ``accept`` passes it on with a warning, ``recover`` asks again,
+            ``raise`` fails. Thinking alone is no answer.
+        reorder_window: Most frames held while one with an earlier number is awaited.
+        reorder_wait_s: Longest time that it is awaited, in seconds.
+        breaker_failures: Failures in a row after which Unbroken sends a target (host and
+            model) nothing more of its own; 0 sets no breaker. A break that was healed is none,
+            and streams that break at one moment are one. The application's own requests always
+            go out.
+        breaker_open_s: Seconds after which one request tries it again; an answer that comes
+            whole closes it at once.
+        targets: Other models, keys or providers that may take over; see `Target`.
+        log_raw: Whether the frame at which an attempt failed, and two before it, are kept in
+            the outcome and logged as a warning: ``never``, ``on-fault`` with keys and contents
+            removed, or ``on-fault-with-contents`` with keys removed.
         capabilities: Rows added before the built-in capability table.
         authorize: Signs or refreshes the headers of a request that Unbroken sends.
     """
@@ -120,19 +163,24 @@ class Options:
     max_held_bytes: int = 1024 * 1024
     max_held_s: float = 30.0
     max_frame_bytes: int = 32 * 1024 * 1024
+    max_spill_bytes: int = 4 * 1024 * 1024 * 1024
+    spill_dir: str | None = None
+    malformed: Literal["recover", "raise", "skip"] = "recover"
+    empty_answer: Literal["accept", "recover", "raise"] = "accept"
+    reorder_window: int = 64
+    reorder_wait_s: float = 5.0
+    breaker_failures: int = 5
+    breaker_open_s: float = 30.0
+    targets: tuple[Target, ...] = ()
+    log_raw: Literal["never", "on-fault", "on-fault-with-contents"] = "never"
     capabilities: tuple[Mapping[str, Any], ...] = field(default=())
     authorize: Callable[[Request], Request] | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in _MODES:
-            msg = f"mode must be one of {', '.join(_MODES)}, not {self.mode!r}"
-            raise ValueError(msg)
-        if self.profile not in ("default", "interactive"):
-            msg = f"profile must be default or interactive, not {self.profile!r}"
-            raise ValueError(msg)
-        if self.tool_calls not in ("hold", "stream"):
-            msg = f"tool_calls must be hold or stream, not {self.tool_calls!r}"
-            raise ValueError(msg)
+        for name, allowed in _CHOICES.items():
+            if (value := getattr(self, name)) not in allowed:
+                msg = f"{name} must be one of {', '.join(allowed)}, not {value!r:.80}"
+                raise ValueError(msg)
         if self.clocks is not None:
             _must_be("clocks", self.clocks, Clocks, "of the class Clocks")
         _must_be("rungs", self.rungs, (tuple, list, set, frozenset), "a tuple of names")
@@ -145,6 +193,11 @@ class Options:
         _must_be("capabilities", self.capabilities, (tuple, list), "a tuple of rows")
         for row in self.capabilities:
             _must_be("a row of capabilities", row, Mapping, "a mapping")
+        _must_be("targets", self.targets, (tuple, list), "a tuple of Target")
+        for target in self.targets:
+            _must_be("a target", target, Target, "of the class Target")
+        if self.spill_dir is not None:
+            _must_be("spill_dir", self.spill_dir, str, "a path or None")
         if self.authorize is not None and not callable(self.authorize):
             msg = f"authorize must be a function or None, not {self.authorize!r:.80}"
             raise TypeError(msg)

@@ -41,10 +41,11 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         attempt: The attempt, from 1.
         start: First character, counted in code points of the text.
         end: One past the last character.
-        rung: How the attempt came about: ``first``, ``retry``, ``replay``, ``prefill``,
-            ``user-turn``.
+        rung: How the attempt came about: ``first``, ``cursor``, ``retry``, ``replay``,
+            ``prefill``, ``user-turn``, ``target``.
         guarantee: What was verified before it was delivered.
         anchor: Graphemes that the attempt had to write again at the seam; 0 for none.
+        target: Who wrote it, where it is not the request's own provider and model.
     """
 
     attempt: int
@@ -53,6 +54,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     rung: str
     guarantee: Guarantee
     anchor: int = 0
+    target: str = ""
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     Attributes:
         number: From 1.
         rung: See `Provenance.rung`.
+        target: See `Provenance.target`.
         status: HTTP status, or None if none came.
         request_id: The provider's id for the request, or ``""``.
         fault: What ended it, or None.
@@ -77,10 +80,13 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
         bytes: Body bytes received.
         started_at: Clock of the driver, seconds.
         ended_at: The same, or None while it runs.
+        raw: The last frames before it failed, oldest first, without keys and as a rule without
+            contents; only where ``log_raw`` asks for them.
     """
 
     number: int
     rung: str = "first"
+    target: str = ""
     status: int | None = None
     request_id: str = ""
     fault: Fault | None = None
@@ -89,6 +95,7 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     bytes: int = 0
     started_at: float = 0.0
     ended_at: float | None = None
+    raw: list[str] = []
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -103,12 +110,16 @@ class Outcome(msgspec.Struct, kw_only=True):
         stop_reason: The provider's word for why choice 0 ended, or None.
         text: The answer text of choice 0.
         texts: The same for each choice.
+        finished_choices: Choices that got their finish: their text and calls are whole, even
+            where the stream failed.
         faults: In stream order, over all attempts.
         provenance: Who wrote what, in order.
         attempts: Every upstream request.
         skipped: Rungs that were not taken at the last failure, and why.
-        overflowed: More than ``max_replay_bytes`` was received: what came after is not in
-            `text`, `reasoning` and `tool_calls`, though it was delivered.
+        overflowed: More than ``max_replay_bytes`` was received: `text`, `texts`, `reasoning` or
+            `tool_calls` have only the beginning of what was delivered. `characters` counts all
+            of the text.
+        sink_error: Why the stream's sink failed, or ``""``; what it had got before is kept.
         frames: Frames dispatched, over all attempts.
         bytes: Body bytes received, over all attempts.
         first_content_s: Seconds from the request to the first content, or None.
@@ -122,6 +133,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     stop_reason: str | None = None
     text: str = ""
     texts: dict[int, str] = {}
+    finished_choices: list[int] = []
     reasoning: str = ""
     refusal: str = ""
     tool_calls: list[ToolCallResult] = []
@@ -131,6 +143,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     attempts: list[AttemptRecord] = []
     skipped: list[Skipped] = []
     overflowed: bool = False
+    sink_error: str = ""
     frames: int = 0
     bytes: int = 0
     first_content_s: float | None = None
@@ -140,6 +153,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     def recoveries(self) -> int:
         """Upstream requests beyond the first."""
         return max(0, len(self.attempts) - 1)
+
+    @property
+    def characters(self) -> int:
+        """Characters of answer text that were delivered, over all choices."""
+        return self.provenance[-1].end if self.provenance else 0
 
     @property
     def healed(self) -> bool:
@@ -159,9 +177,10 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     def take(self, received: Received) -> None:
         """Copy what was received."""
-        self.text = received.text
-        self.overflowed = received.overflowed
-        self.texts = received.texts
+        self.texts = received.kept_texts
+        self.finished_choices = sorted(c for c, f in received.finishes.items() if f.final)
+        self.text = self.texts.get(0, "")
+        self.overflowed = received.truncated
         self.reasoning = received.reasoning
         self.refusal = received.refusal
         self.usage = received.usage

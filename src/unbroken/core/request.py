@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,6 +85,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def with_json(self, body: dict[str, Any]) -> Request:
         """Return the same request with another body."""
         return msgspec.structs.replace(self, body=msgspec.json.encode(body))
+
+    @property
+    def signed(self) -> bool:
+        """Whether the request carries an AWS signature (Signature Version 4) over its content."""
+        return (self.header("authorization") or "").startswith("AWS4-")
+
+    @property
+    def signed_at(self) -> float | None:
+        """When it was signed, in seconds since the epoch, or None where nothing tells."""
+        try:
+            date = self.header("x-amz-date") or ""
+            at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return at.timestamp() if self.signed else None
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, by case-insensitive name."""

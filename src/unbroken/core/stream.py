@@ -19,7 +19,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum, auto
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +31,7 @@ from unbroken.core.actions import (
     Connect,
     Deliver,
     Disconnect,
+    Ended,
     FinishStream,
     Notice,
     Receive,
@@ -47,10 +50,14 @@ from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Received
 from unbroken.core.recovery.backoff import may_retry, retry_after_s
 from unbroken.core.recovery.delivery import Delivery, is_content
-from unbroken.core.recovery.ladder import Plan
+from unbroken.core.recovery.ladder import Broken, Plan, may_replay
 from unbroken.core.recovery.machine import BEFORE_BODY, Decision, Recovery
 from unbroken.core.recovery.splice import Piece, Splice
+from unbroken.core.recovery.translate import Translation
+from unbroken.core.redact import Redactor
 from unbroken.core.request import Request
+from unbroken.core.spill import Spill
+from unbroken.core.wire.json_array import in_place
 
 __all__ = ["Stream"]
 
@@ -80,7 +87,9 @@ class Stream:
         jitter: Draws a number from 0 to 1.
         permit: Whether the process may make one more heal now (a shared budget); asked
             before every attempt after the first.
+        blocked: Why a request should not be sent now, or None (a circuit breaker).
         sent: The request was sent already, by the SDK: no `Connect` for it is asked.
+        spill: Makes what takes the text that memory may not, where it will be compared with.
     """
 
     def __init__(
@@ -93,15 +102,24 @@ class Stream:
         wall_time: float | None = None,
         jitter: Callable[[], float] = lambda: 0.0,
         permit: Callable[[float], bool] = lambda now: True,
+        blocked: Callable[[float, Request], str | None] = lambda now, request: None,
         sent: bool = False,
+        spill: Callable[[], Spill | None] | None = None,
     ) -> None:
         self.request = request
         self.dialect = dialect
         self.options = options
-        self.received = Received(limit_bytes=options.max_replay_bytes)
+        self._make_spill = spill
+        self.received = Received(limit_bytes=options.max_replay_bytes, spill=self._new_spill)
         self._account = Account(dialect.name, self.received, now=now)
         self._recovery = Recovery(
-            request, dialect, options, self.received, jitter=jitter, permit=permit
+            request,
+            dialect,
+            options,
+            self.received,
+            jitter=jitter,
+            permit=permit,
+            blocked=blocked,
         )
         self._facts = dialect.facts(request) if options.mode == "heal" else None
         self._wall_offset = None if wall_time is None else wall_time - now
@@ -109,10 +127,16 @@ class Stream:
         self._state = _State.CONNECTING
         self._actions: deque[Action] = deque()
         self._notices: list[Notice] = []
+        self._ended: list[Ended] = []
         self._attempt: Attempt | None = None
         self._liveness = Liveness(options.timing, now=now)
-        self._splice: Splice | None = None
+        self._splice: Splice | Translation | None = None
         self._plan: Plan | None = None
+        self._body: Plan | None = None  # how the body that is read began, before any cursor
+        self._broken: Broken | None = None
+        self._asked = request  # by the running attempt, before any cursor
+        self._arrived = False
+        self._kept: Attempt | None = None  # goes on once its cursor is answered
         self._delivery = self._new_delivery(first=True)
         self._retry_at: float | None = None
         self._ended_at: float | None = None
@@ -120,7 +144,7 @@ class Stream:
         self._bytes_out = 0
         self._owned = not sent
         if not sent:
-            self._actions.append(Connect(request, 1))
+            self._actions.append(Connect(self._authorized(request), 1))
 
     @property
     def outcome(self) -> Outcome:
@@ -139,6 +163,11 @@ class Stream:
             assert self._retry_at is not None
             return Wait(self._retry_at)
         return None
+
+    @property
+    def queued(self) -> list[Deliver]:
+        """What will be delivered yet of what was decided."""
+        return [action for action in self._actions if isinstance(action, Deliver)]
 
     @property
     def over(self) -> bool:
@@ -170,6 +199,11 @@ class Stream:
         notices, self._notices = self._notices, []
         return notices
 
+    def take_ended(self) -> list[Ended]:
+        """Return the attempts that are over, once; not one that the consumer left."""
+        ended, self._ended = self._ended, []
+        return ended
+
     def next_timer(self) -> float | None:
         """Return when to call `handle_timer`, or None if nothing is awaited."""
         if self._state is _State.OVER:
@@ -179,6 +213,8 @@ class Stream:
             times.append(self._retry_at)
         elif self._state is _State.READING:
             times += [self._liveness.next_timer(), self._delivery.next_timer()]
+            if self._attempt is not None:
+                times.append(self._attempt.next_timer())
             if self._ended_at is not None:
                 times.append(self._ended_at + _LINGER_S)
         else:
@@ -206,6 +242,9 @@ class Stream:
         if self._state is _State.OVER:
             return self.outcome
         return self._account.so_far(now)
+
+    def _wall_time(self, now: float) -> float | None:
+        return None if self._wall_offset is None else now + self._wall_offset
 
     def _total_deadline(self) -> float | None:
         total = self.options.timing.total_s
@@ -240,16 +279,32 @@ class Stream:
             return
         self._state = _State.READING
         self._ended_at = None
-        if self._plan is not None:
-            self._recovery.answered(self._plan.rung)
+        plan = self._plan
+        if plan is not None:
+            self._recovery.answered(plan)
+        if self._kept is not None and plan is not None and plan.cursor is not None:
+            self._attempt, self._kept = self._kept, None
+            self._attempt.reopen(mid_frame=plan.cursor.mid_frame)
+            self._account.goes_on()
+            self._liveness.restart(now)
+            return
         choices = 1 if self._facts is None else self._facts.choices
         self._attempt = Attempt(
-            self.dialect,
-            host=self.request.host,
+            self.dialect if plan is None else plan.dialect or self.dialect,
+            host=self._asked.host,
             choices=choices,
             max_frame_bytes=self.options.max_frame_bytes,
             lenient=self.options.mode == "observe",
             content_type=headers.get("content-type", ""),
+            # Who only observes passes every frame on: nothing is left out there.
+            malformed="recover" if self.options.mode == "observe" else self.options.malformed,
+            empty_answer=self._empty_answer_rule(),
+            keep_raw=self.options.log_raw != "never",
+            reorder_window=self.options.reorder_window,
+            reorder_wait_s=self.options.reorder_wait_s,
+            max_held_bytes=self.options.max_held_bytes,
+            repair=self.options.mode == "heal",
+            from_start=self.dialect.from_start(self._asked),
         )
         if self.attempt_number > 1:
             self._liveness = Liveness(self.options.timing, now=now)
@@ -258,10 +313,12 @@ class Stream:
         self, status: int, headers: Mapping[str, str], problem: bytes, now: float
     ) -> None:
         plan = self._plan
-        # Claude 4.6+ and others answer a prefill they do not take with 400.
-        refused = self.attempt_number > 1 and plan is not None and status in (400, 422)
+        # Claude 4.6+ and others answer a prefill they do not take with 400; an answer that
+        # the provider keeps no longer is a 404.
+        refusals = _CURSOR_REFUSALS if plan is not None and plan.cursor is not None else (400, 422)
+        refused = self.attempt_number > 1 and plan is not None and status in refusals
         if refused and plan is not None:
-            self._recovery.refuse(plan.rung)
+            self._recovery.refuse(plan)
         retryable = refused or may_retry(status, headers)
         error = error_in(problem, final=self.dialect.final_errors)
         self._account.records[-1].error = error
@@ -272,9 +329,13 @@ class Stream:
             # Some statuses say too little: 429 is also what an empty account gets.
             told = headers.get("x-should-retry", "").lower() == "true"
             retryable = retryable and (refused or told or error.retryable)
-        wall = None if self._wall_offset is None else now + self._wall_offset
-        self._recovery.ask_to_wait(retry_after_s(headers, wall_time=wall))
-        self._fail(Fault.of(FaultKind.HTTP_ERROR, detail, retryable=retryable), now)
+        self._recovery.ask_to_wait(retry_after_s(headers, wall_time=self._wall_time(now)))
+        if problem and self.options.log_raw != "never":
+            self._account.records[-1].raw = [self._redactor().frame(problem, "ndjson")]
+        elsewhere = status in _ELSEWHERE or (error is not None and error.elsewhere)
+        self._fail(
+            Fault.of(FaultKind.HTTP_ERROR, detail, retryable=retryable, elsewhere=elsewhere), now
+        )
 
     def resume(self, now: float) -> None:
         """Reading goes on; the time that the consumer took does not count."""
@@ -295,7 +356,9 @@ class Stream:
                 self._pass_texts(*passed, now)
                 return
         self._liveness.receive(now)
-        steps = attempt.receive(data)
+        steps = attempt.receive(data, now)
+        for event in attempt.take_ahead():
+            self._liveness.event(event, now)
         if steps:
             self._take(steps, now)
         if attempt.fatal is not None and self._state is _State.READING:
@@ -307,11 +370,13 @@ class Stream:
         self._liveness.receive(now)
         self._account.delivering(self._plan)
         events = []
-        for step in attempt.receive(data):
+        for step in attempt.receive(data, now):
             self.received.add(None, step.events)
             for event in step.events:
                 self._liveness.event(event, now)
             events += step.events
+        for event in attempt.take_ahead():
+            self._liveness.event(event, now)
         self._account.delivered(now)
         self._bytes_out += len(data)
         self._actions.append(Deliver(data, events))
@@ -365,6 +430,8 @@ class Stream:
             self._body_ended("closed", now)
             return
         self._deliver(self._delivery.handle_timer(now), now)
+        if not self._gaps_timer(now):
+            return
         due = self._liveness.handle_timer(now)
         if isinstance(due, StallNotice):
             self._notices.append(msgspec.structs.replace(due, attempt=self.attempt_number))
@@ -379,6 +446,23 @@ class Stream:
             else:
                 self._attempt.faults.append(due)
                 self._attempt_failed(due, now)
+
+    def _gaps_timer(self, now: float) -> bool:
+        """Give up frames that were awaited for too long; return whether reading goes on."""
+        attempt = self._attempt
+        steps = [] if attempt is None else attempt.handle_timer(now)
+        if self.options.mode == "observe":
+            for step in steps:
+                self.received.add(None, step.events)
+                self._actions.append(Deliver(b"", step.events))  # the bytes are out already
+        elif steps:
+            self._take(steps, now)
+        if self._state is _State.READING and attempt is not None and self.options.mode != "observe":
+            if attempt.fatal is not None:
+                self._attempt_failed(attempt.fatal, now)
+            elif self._ended_at is None and attempt.completeness.ended:
+                self._ended_at = now
+        return self._state is _State.READING
 
     def cancel(self, now: float, why: str = "the consumer left") -> None:
         """The consumer left. What it had seen decides whether that was the end."""
@@ -405,6 +489,9 @@ class Stream:
         self._finish(None, now)
         if attempt is None:  # the last fault is that of an attempt that was given up
             self.outcome.status = "cancelled"
+        elif self.outcome.complete and self.outcome.status != "failed":
+            # openai, for one, leaves at the last marker and reads no end of the body.
+            self._ended.append(Ended(record=records[-1], request=self._asked))
 
     # Delivery -----------------------------------------------------------------------------
 
@@ -420,6 +507,8 @@ class Stream:
         self.received.add_texts(texts.texts, texts.choice)
         if not account.settled:
             account.delivered(now)
+        if self._liveness.counts_text:
+            self._liveness.wrote(sum(map(len, texts.texts)), now)
         self._bytes_out += len(data)
         self._actions.append(Deliver(data, texts))
 
@@ -448,11 +537,27 @@ class Stream:
         if ready:
             self._deliver(ready, now)
         if splice is not None and splice.diverged is not None:
-            why = f"the attempt was given up: {splice.diverged}"
-            fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why)
-            if self._plan is not None and self._plan.rung == "replay":
-                self._recovery.refuse("replay")
-            self._attempt_failed(fault, now, polite=False)
+            self._diverged(splice, now)
+
+    def _diverged(self, splice: Splice | Translation, now: float) -> None:
+        why = f"the attempt was given up: {splice.diverged}"
+        # What the provider itself refuses to go on with is not asked for again.
+        refused = isinstance(splice, Splice) and splice.blocked
+        fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why, retryable=not refused)
+        if self._body is not None and self._body.rung == "replay":
+            self._recovery.refuse(self._body)
+        self._attempt_failed(fault, now, polite=False)
+
+    def _flush(self, now: float) -> None:
+        """The end is proven: let all pass that waits for it."""
+        splice = self._splice
+        last = [] if splice is None else splice.finish()
+        if splice is not None and splice.diverged is not None:
+            self._diverged(splice, now)
+            return
+        ready = [each for piece in last for each in self._delivery.offer(piece, now)]
+        self._deliver([*ready, *self._delivery.flush()], now)
+        self._succeed(now)
 
     def _deliver(self, pieces: list[Piece], now: float) -> None:
         if not pieces:
@@ -463,11 +568,21 @@ class Stream:
             self.received.add(piece.frame, piece.events)
             events += piece.events
         data = pieces[0].raw if len(pieces) == 1 else b"".join([piece.raw for piece in pieces])
+        if self.dialect.wire == "json-array":
+            data = self._in_array([piece.raw for piece in pieces])
         self._bytes_out += len(data)
         if self._recovery.active and any(is_content(event) for event in events):
             self._recovery.progressed(now)
         self._account.delivered(now)
         self._actions.append(Deliver(data, events))
+
+    def _in_array(self, raws: list[bytes]) -> bytes:
+        """Return elements as they follow what was delivered: those before may be left out."""
+        begun, out = self._bytes_out > 0, []
+        for raw in raws:
+            out.append(in_place(raw, begun=begun))
+            begun = True
+        return b"".join(out)
 
     def salvage(self, data: bytes | None) -> bytes | None:
         """Return all bytes that the consumer has not got, for a driver that steps aside.
@@ -479,12 +594,14 @@ class Stream:
             None if they cannot be told for certain, or frames of ours are on the wire.
         """
         queued = [action.data for action in self._actions if isinstance(action, Deliver)]
-        if self.attempt_number > 1 or self._attempt is None:
+        if self.attempt_number > 1 or self._attempt is None or self._attempt.mended:
             return None
         rest = [piece.raw for piece in self._delivery.held] + [self._attempt.pending]
         if self.options.mode == "observe":
             rest = []  # all was passed on, part of a frame too
         owed = self._bytes_in - self._bytes_out
+        if self.options.mode != "observe":
+            owed -= self._attempt.left_out_bytes  # not to be passed on: the SDK would raise
         for last in ([], [data or b""]):
             if sum(map(len, rest + last)) == owed:
                 self._actions.clear()
@@ -497,6 +614,7 @@ class Stream:
         attempt = self._attempt
         if self._state is not _State.READING or attempt is None:
             return
+        open_end = attempt.fork() if attempt.unsettled else attempt
         steps = attempt.close(end)
         if self.options.mode == "observe":
             for step in steps:
@@ -507,9 +625,10 @@ class Stream:
                 self._take(steps, now)
                 if self._state is not _State.READING:
                     return
-            if self.options.mode != "observe":
-                self._deliver(self._delivery.flush(), now)
-            self._succeed(now)
+            if self.options.mode == "observe":
+                self._succeed(now)
+            else:
+                self._flush(now)
             return
         found = attempt.fatal
         if fault is not None and found.kind is FaultKind.CONNECTION_RESET:
@@ -518,36 +637,75 @@ class Stream:
             found = Fault.of(fault.kind, detail, at_byte=found.at_byte)
             attempt.faults[attempt.faults.index(attempt.fatal)] = found
             attempt.fatal = found
-        self._attempt_failed(found, now)
+        self._attempt_failed(found, now, open_end=open_end)
 
     def _succeed(self, now: float) -> None:
         assert self._attempt is not None
         self._account.take_faults(self._attempt)
         self._actions.append(Disconnect(self.attempt_number))
+        self._ended.append(Ended(record=self._account.records[-1], request=self._asked))
         self._finish(None, now)
 
-    def _attempt_failed(self, fault: Fault, now: float, *, polite: bool = True) -> None:
-        """A fault ended the running attempt: recover, or fail."""
+    def _attempt_failed(
+        self,
+        fault: Fault,
+        now: float,
+        *,
+        polite: bool = True,
+        open_end: Attempt | None = None,
+    ) -> None:
+        """A fault ended the running attempt: recover, or fail.
+
+        Args:
+            fault: Why.
+            now: The driver's clock.
+            polite: See `Recovery.decide`.
+            open_end: The attempt as it was before its body was judged as ended.
+        """
         attempt = self._attempt
         assert attempt is not None
         told = fault in attempt.faults
         self._account.take_faults(attempt)
-        self._fail(fault, now, told=told, polite=polite)
+        self._fail(fault, now, told=told, polite=polite, open_end=open_end)
 
-    def _fail(self, fault: Fault, now: float, *, told: bool = False, polite: bool = True) -> None:
+    def _fail(
+        self,
+        fault: Fault,
+        now: float,
+        *,
+        told: bool = False,
+        polite: bool = True,
+        open_end: Attempt | None = None,
+    ) -> None:
         if not told:
             self._account.add(fault)
         attempt = self._attempt
         self._account.end_attempt(attempt, fault, now)
+        self._attempt_ended(attempt, blameless=not polite)
         self._actions.append(Disconnect(self.attempt_number))
+        if self.options.mode != "observe":
+            self.received.close_calls(but=self._delivery.open_calls)
+        plan = self._plan
+        if plan is not None and plan.target is not None and fault.elsewhere and not fault.retryable:
+            # A target's key or model is no good: that says nothing of the others.
+            self._recovery.refuse(plan)
+            fault = msgspec.structs.replace(fault, retryable=True)
+        if attempt is not None:
+            self._arrived = self._arrived or attempt.bytes > 0
+            self._kept = open_end or attempt
+            self._broken = Broken(attempt.dialect, self._asked, self._kept.place)
+            if attempt.completeness.finished:  # there is no more of it (an empty answer)
+                self._kept = self._broken = None
         decision = self._recovery.decide(
             fault,
             now=now,
             attempts=len(self._account.records),
-            anything_arrived=attempt is not None and attempt.bytes > 0,
+            anything_arrived=self._arrived,
             open_call_delivered=self._delivery.open_call_delivered,
             polite=polite,
             until=self._total_deadline(),
+            broken=self._broken,
+            wall_time=self._wall_time(now),
         )
         self._account.skip(decision.skipped)
         if decision.plan is None:
@@ -555,16 +713,38 @@ class Stream:
         else:
             self._recover(decision.plan, decision, fault, now)
 
+    def _attempt_ended(self, attempt: Attempt | None, *, blameless: bool) -> None:
+        """Tell of a failed attempt, with what may be shown of its last frames."""
+        record = self._account.records[-1]
+        if attempt is not None and self.options.log_raw != "never":
+            record.raw = attempt.last_frames(self._redactor())
+        self._ended.append(Ended(record=record, request=self._asked, blameless=blameless))
+
+    def _redactor(self) -> Redactor:
+        asked = self._asked
+        contents = self.options.log_raw == "on-fault-with-contents"
+        return Redactor.for_request(asked.headers, asked.url, contents=contents)
+
+    def _empty_answer_rule(self) -> Literal["accept", "recover", "raise"] | None:
+        """Return what an answer without content leads to; None where there is one already."""
+        if set(self.received.sequence) - {"reasoning"}:
+            return None
+        facts, rule = self._facts, self.options.empty_answer
+        if facts is None and rule != "accept":
+            facts = self.dialect.facts(self.request)
+        if facts is not None and facts.max_tokens is not None and facts.max_tokens <= 1:
+            return None  # asked for to warm a cache or to load a model
+        return rule
+
     def _recover(self, plan: Plan, decision: Decision, fault: Fault, now: float) -> None:
-        assert self._facts is not None
+        if plan.cursor is not None and self._body is not None:
+            # The rest of a body proves no more than how it began.
+            plan = replace(plan, guarantee=self._body.guarantee, anchor=self._body.anchor)
         self._plan = plan
         self._attempt = None
-        assert not self._delivery.open_call_delivered, "the ladder is closed after part of a call"
-        self._delivery.drop()
-        self._delivery = self._new_delivery(first=not plan.spliced)
-        self._splice = (
-            Splice(self.dialect, plan, self.received, facts=self._facts) if plan.spliced else None
-        )
+        if plan.cursor is None:
+            self._body = plan
+            self._begin_anew(plan, now)
         self._retry_at = now + decision.wait_s
         self._state = _State.WAITING
         self._notices.append(
@@ -579,17 +759,45 @@ class Stream:
         )
         self._connect_if_due(now)
 
+    def _begin_anew(self, plan: Plan, now: float) -> None:
+        """Forget the attempt that broke, but for what was delivered of it."""
+        assert self._facts is not None
+        assert not self._delivery.open_call_delivered, "the ladder is closed after part of a call"
+        self._kept = self._broken = None
+        self._asked = plan.request
+        self._delivery.drop()
+        self._delivery = self._new_delivery(first=not plan.spliced or plan.dialect is not None)
+        self._splice = None
+        if plan.dialect is not None:
+            model = plan.target.model if plan.target is not None else None
+            self._splice = Translation(
+                self.dialect,
+                plan.dialect,
+                asked=self.request,
+                model=model or "",
+                created=self._wall_time(now) or 0,
+                limit_bytes=self.options.max_replay_bytes,
+            )
+        elif plan.spliced:
+            self._splice = Splice(self.dialect, plan, self.received, facts=self._facts)
+
     def _connect_if_due(self, now: float) -> None:
         if self._retry_at is None or now < self._retry_at:
             return
         assert self._plan is not None
         self._retry_at = None
         self._state = _State.CONNECTING
-        number = self._account.begin_attempt(self._plan.rung, now)
-        request = self._plan.request
-        if self.options.authorize is not None:
-            request = self.options.authorize(request)
+        number = self._account.begin_attempt(self._plan, now)
+        try:
+            request = self._authorized(self._plan.request)
+        except Exception as error:  # noqa: BLE001 - a function of the user's
+            detail = f"options.authorize raised {type(error).__name__}; nothing was sent"
+            self._fail(Fault.of(FaultKind.CONNECT_FAILED, detail, retryable=False), now)
+            return
         self._actions.append(Connect(request, number))
+
+    def _authorized(self, request: Request) -> Request:
+        return request if self.options.authorize is None else self.options.authorize(request)
 
     def _too_long(self, now: float) -> None:
         total = self.options.timing.total_s
@@ -609,14 +817,18 @@ class Stream:
         """Fail, with the provider's own error frame first if that is what ended it."""
         attempt = self._attempt
         step = attempt.error_step if attempt is not None else None
-        if step is not None and self.options.mode != "observe":
-            self._actions.append(Deliver(step.frame.raw, step.events))
+        ours = self._body is not None and self._body.dialect is not None  # another dialect's frame
+        if step is not None and self.options.mode != "observe" and not ours:
+            raw = step.frame.raw
+            raw = self._in_array([raw]) if self.dialect.wire == "json-array" else raw
+            self._actions.append(Deliver(raw, step.events))
         self._delivery.drop()
         self._finish(fault, now)
 
     def _finish(self, fault: Fault | None, now: float) -> None:
         self._state = _State.OVER
         outcome = self._account.close(self._attempt, fault, now)
+        self.received.release()
         raised = fault
         if self.options.mode == "observe" and not (
             # Without an SDK there is nobody else to say what any reader would have noticed.
@@ -624,6 +836,11 @@ class Stream:
         ):
             raised = None
         self._actions.append(FinishStream(outcome, raised))
+
+    def _new_spill(self) -> Spill | None:
+        if self._make_spill is None or not may_replay(self.request, self.dialect, self.options):
+            return None
+        return self._make_spill()
 
     def _new_delivery(self, *, first: bool) -> Delivery:
         options = self.options
@@ -637,6 +854,9 @@ class Stream:
 
 
 _RECEIVE = Receive()
+_CURSOR_REFUSALS = (400, 401, 403, 404, 405, 409, 410, 416, 422)
+_ELSEWHERE = (401, 402, 403, 404, 429)
+"""Statuses that speak of an account or a model: another one may answer."""
 _SEEN_BY_ANYONE = (*BEFORE_BODY, FaultKind.CONNECTION_RESET, FaultKind.STALLED)
 _REQUEST_IDS = (
     "x-request-id",

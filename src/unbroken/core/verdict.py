@@ -7,13 +7,13 @@ from typing import get_args
 from unbroken.core.attempt import Attempt
 from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.checks.tools import judge_calls
-from unbroken.core.dialects import DIALECTS, by_name, recognise_frame
+from unbroken.core.dialects import DIALECTS, by_name, framed, recognise_frame
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.events import Finish
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Status
 from unbroken.core.received import Received
-from unbroken.core.wire import NDJSONDecoder, SSEDecoder
+from unbroken.core.wire import Wire, decoder_for, likely_wires
 
 __all__ = ["check", "judge", "recognise", "status_of"]
 
@@ -46,18 +46,18 @@ _WORDS: tuple[tuple[str, Status], ...] = (
 def recognise(body: bytes) -> Dialect | None:
     """Return the dialect that a body's first frames speak, or None."""
     head = body[:_READ_BYTES]
-    for wire in ("sse", "ndjson"):
-        decoder = SSEDecoder() if wire == "sse" else NDJSONDecoder()
-        frames = [*decoder.feed(head)]
-        if wire == "sse":
-            frames += decoder.feed(b"\n\n")  # a body may be one frame, not closed
-        else:
-            frames += decoder.feed(b"\n")
+    for wire in likely_wires(head):
+        decoder = decoder_for(wire)
+        frames = decoder.feed(head) + decoder.feed(_CLOSING.get(wire, b""))
         for frame in frames[:16]:
             found = recognise_frame(frame)
-            if found is not None and found.wire == wire:
-                return found
+            if found is not None and framed(found, head).wire == wire:
+                return framed(found, head)
     return None
+
+
+_CLOSING: dict[Wire, bytes] = {"sse": b"\n\n", "ndjson": b"\n"}
+"""What closes a frame: a body may be one frame, not closed."""
 
 
 def check(
@@ -92,10 +92,16 @@ def check(
         msg = f"end must be one of {', '.join(get_args(BodyEnd))}, not {end!r}"
         raise ValueError(msg)
     body = bytes(body)
-    known = by_name(dialect) if dialect != "auto" else recognise(body)
+    known = framed(by_name(dialect), body) if dialect != "auto" else recognise(body)
     if known is None:
         known = DIALECTS["openai-chat"]
-    attempt = Attempt(known, lenient=True, host=host, content_type=content_type)
+    attempt = Attempt(
+        known,
+        lenient=True,
+        host=host,
+        content_type=content_type,
+        max_held_bytes=len(body) + 1,  # it is in memory already
+    )
     received = Received(limit_bytes=1 << 62)
     for at in range(0, len(body), _READ_BYTES):
         for step in attempt.receive(body[at : at + _READ_BYTES]):

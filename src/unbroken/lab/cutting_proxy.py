@@ -1,8 +1,9 @@
 """A proxy that passes requests on and breaks the answers on purpose.
 
-One plan, a `Cut`, is used up by each POST; when the list is empty, and for every other
-method, answers pass untouched. What reaches the client keeps the upstream's pace: each
-read of the upstream is sent on at once, and nothing is held back.
+One plan, a `Cut`, is used up by each POST, and by each GET that reads llama.cpp's answer to one
+again; when the list is empty, and for all other requests, answers pass untouched. What reaches
+the client keeps the upstream's pace: each read of the upstream is sent on at once, and nothing
+is held back.
 
 The four faults, and what a client sees of them:
 
@@ -85,7 +86,7 @@ class FaultDone:
     """A fault that was really dealt out.
 
     Attributes:
-        request: Number of the POST, from 1.
+        request: Number of the answer, from 1.
         how: The fault.
         body_bytes: Bytes of the body that went out before it.
         events: Whole SSE events among them.
@@ -103,14 +104,14 @@ class CuttingProxy(LoopbackServer):
     Args:
         upstream: The root of the server behind, such as ``http://127.0.0.1:8080``; a
             path in it is put before the path of each request.
-        cuts: One plan for each POST, in order of arrival.
+        cuts: One plan for each answer, in order of arrival.
         port: The port on 127.0.0.1; 0 takes a free one.
         timeout_s: Longest silence of the upstream.
         events_per_second: Slow every answer down to this pace, for eyes that want to
             watch; None keeps the upstream's own.
 
     Attributes:
-        requests: How many POSTs came so far.
+        requests: How many requests for an answer came so far.
         faults: What was dealt out so far, oldest first. A plan whose place lies beyond
             the end of its answer leaves nothing here.
     """
@@ -153,7 +154,7 @@ class CuttingProxy(LoopbackServer):
 
     def respond(self, exchange: Exchange, body: bytes) -> None:
         """Pass one request on, and its answer back as far as the plan lets it."""
-        number, cut = self._next_plan(exchange.command)
+        number, cut = self._next_plan(exchange)
         upstream = http.client.HTTPConnection(
             self._host, self._upstream_port, timeout=self._timeout_s
         )
@@ -191,9 +192,11 @@ class CuttingProxy(LoopbackServer):
             with self._lock:
                 self._upstream_sockets.discard(upstream)
 
-    def _next_plan(self, method: str) -> tuple[int, Cut]:
+    def _next_plan(self, exchange: Exchange) -> tuple[int, Cut]:
+        # llama.cpp sends the rest of a broken answer at a GET.
+        answers = exchange.command == "POST" or exchange.path.startswith("/v1/stream?")
         with self._lock:
-            if method != "POST":
+            if not answers:
                 return 0, Cut()
             self.requests += 1
             return self.requests, self._plans.popleft() if self._plans else Cut()

@@ -15,6 +15,7 @@ def known(dialect, host, model="", path="/v1/x", extra=()):
 
 
 CHAT, CLAUDE = "openai-chat", "anthropic-messages"
+BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 
 PREFILL = [
     # dialect, host, path, model, takes a prefill
@@ -24,6 +25,7 @@ PREFILL = [
     (CLAUDE, "api.anthropic.com", "/v1/messages", "claude-opus-4-6", False),
     (CLAUDE, "api.anthropic.com", "/v1/messages", "claude-sonnet-4-10", False),
     (CLAUDE, "api.anthropic.com", "/v1/messages", "claude-sonnet-5", False),
+    (CLAUDE, "api.anthropic.com", "/v1/messages", "claude-sonnet-4-20250514", True),
     (CLAUDE, "openrouter.ai", "/api/v1/messages", "anthropic/claude-sonnet-5", False),
     (CHAT, "openrouter.ai", "/api/v1/chat/completions", "anthropic/claude-opus-4-6", False),
     (CHAT, "openrouter.ai", "/api/v1/chat/completions", "meta/llama", True),
@@ -46,7 +48,25 @@ PREFILL = [
     ("gemini", "generativelanguage.googleapis.com", "/v1beta/x", "gemini-2.5-pro", True),
     ("gemini", "generativelanguage.googleapis.com", "/v1beta/x", "gemini-3.6-flash", False),
     ("ollama", "127.0.0.1", "/api/chat", "llama3", True),
-]
+    *((dialect, BEDROCK, "/model/x", model, takes)
+      for dialect in ("bedrock-converse", "bedrock-invoke")
+      for model, takes in (
+          ("anthropic.claude-3-5-sonnet-20240620-v1:0", True),
+          ("us.anthropic.claude-sonnet-4-20250514-v1:0", True),
+          ("us.anthropic.claude-haiku-4-5-20251001-v1:0", True),
+          ("anthropic.claude-v2", True),
+          ("global.anthropic.claude-opus-4-6-v1", False),
+          ("us.anthropic.claude-sonnet-5", False),
+          ("amazon.nova-pro-v1:0", False),
+          ("arn:aws:bedrock:us-east-1:1:application-inference-profile/x", False),
+      )),
+    ("bedrock-converse", "bedrock.example.com", "/model/x", "anthropic.claude-3-haiku", False),
+    ("openai-completions", "api.openai.com", "/v1/completions", "davinci-002", True),
+    ("openai-completions", "127.0.0.1", "/v1/completions", "any", True),
+    ("cohere", "api.cohere.com", "/v2/chat", "command-a-03-2025", False),
+    ("gemini-interactions", "generativelanguage.googleapis.com", "/v1beta/x", "any", False),
+    ("openai-assistants", "api.openai.com", "/v1/threads/runs", "gpt-4o", False),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("dialect", "host", "path", "model", "takes"), PREFILL)

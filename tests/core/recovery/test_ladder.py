@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.core.scripted import ask
 from unbroken.core.dialects import by_name
-from unbroken.core.events import Other, Reasoning, Refusal, Text, ToolCall
+from unbroken.core.events import Finish, Other, Reasoning, Refusal, Text, ToolCall
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.received import Received
 from unbroken.core.recovery.ladder import Situation, choose
+from unbroken.core.request import Request
 
 SHORT = "The sea is salt because rivers"
 LONG = SHORT + " carry minerals from the rocks of the land into it"
@@ -69,7 +71,30 @@ OPEN = {
         {"body": {"response_format": {"type": "json_object"}, **TEMPERATURE_0}}, "replay",
     ),
     "two choices, nothing delivered": ((), {"body": {"n": 2}}, "retry"),
-    "two choices": ((Text(SHORT), Text("b", 1)), {"body": {"n": 2, **TEMPERATURE_0}}, None),
+    "two choices": ((Text(SHORT), Text("b", 1)), {"body": {"n": 2}}, None),
+    "two choices, temperature 0": (
+        (Text(SHORT), Text("b", 1)), {"body": {"n": 2, **TEMPERATURE_0}}, "replay",
+    ),
+    "two choices, one finished, temperature 0": (
+        (Text(SHORT), Text("b", 1), Finish("stop", "stop", 1)),
+        {"body": {"n": 2, **TEMPERATURE_0}}, "replay",
+    ),
+    "two choices, both finished": (
+        (Text(SHORT), Finish("stop", "stop"), Text("b", 1), Finish("stop", "stop", 1)),
+        {"body": {"n": 2, **TEMPERATURE_0}}, None,
+    ),
+    "two candidates, temperature 0": (
+        (Text(SHORT), Text("b", 1)),
+        {"dialect": "gemini",
+         "body": {"generationConfig": {"candidateCount": 2, "temperature": 0}}}, None,
+    ),
+    "half a custom tool's input, temperature 0": (
+        (Text(LONG), ToolCall(0, "SELECT", id="c1", name="sql", kind="custom")),
+        {"body": TEMPERATURE_0}, None,
+    ),
+    "stored response with a call, temperature 0": (
+        (Text(LONG), CALL), {"dialect": "openai-responses", "body": TEMPERATURE_0}, None,
+    ),
     "text, too short for any anchor": ((Text("a" * 5),), {"options": Options(
         rungs=("prefill", "user-turn"))}, None),
     "no letters to hold on to": ((Text("." * 100),), {"url": HOSTED}, None),
@@ -128,7 +153,7 @@ def test_rungs_restrict_the_ladder_and_keep_its_order():
     now = situation(Text(SHORT), options=Options(rungs=("user-turn", "prefill")))
     rung, skipped = chosen(now)
     assert rung == "prefill"
-    assert skipped == {"retry": "not in options.rungs", "replay": "not in options.rungs"}
+    assert skipped == dict.fromkeys(("cursor", "retry", "replay"), "not in options.rungs")
 
 
 def test_refused_rung_and_tried_rung_fall_to_the_next():
@@ -236,3 +261,13 @@ def test_what_a_rung_guarantees(events, guarantee, spliced):
     plan, _ = choose(situation(*events))
     assert plan is not None
     assert (plan.guarantee, plan.spliced) == (guarantee, spliced)
+
+
+def test_a_dialect_on_another_wire_has_the_capabilities_of_its_family():
+    request = Request(
+        method="POST", body=b'{"contents": []}',
+        url="https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-pro"
+        ":streamGenerateContent",
+    )  # fmt: skip
+    now = replace(situation(Text(LONG)), request=request, dialect=by_name("gemini-array"))
+    assert now.capability.prefill

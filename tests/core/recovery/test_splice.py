@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.scripted import ask, frames
+from tests.core.scripted import CALLING, SPLICED, ask, frames
 from unbroken.core.attempt import Attempt
-from unbroken.core.dialects import DIALECTS, by_name
+from unbroken.core.dialects import by_name
 from unbroken.core.dialects.base import AnswerCall
 from unbroken.core.events import End, Finish, Reasoning, Start, Text, ToolCall
 from unbroken.core.received import Received
@@ -66,7 +66,8 @@ def begun(text: str = SAID, *, dialect: str = "openai-chat", calls: tuple = ()) 
     raise AssertionError("no finish")
 
 
-each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+each_dialect = pytest.mark.parametrize("dialect", SPLICED)
+with_calls = pytest.mark.parametrize("dialect", [n for n in SPLICED if n in CALLING])
 
 
 @each_dialect
@@ -173,7 +174,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@with_calls
 def test_calls_are_compared_by_name_and_arguments_and_never_by_id(name, dialect):
     delivered, written, new = CALLS[name]
     written = tuple(
@@ -193,7 +194,7 @@ def test_calls_are_compared_by_name_and_arguments_and_never_by_id(name, dialect)
         assert len(spliced.all(Finish)) == 1
 
 
-@each_dialect
+@with_calls
 def test_calls_after_continued_text_are_numbered_on(dialect):
     later = frames("because rivers" + REST, dialect=dialect, calls=(MUL,), finish="tool-calls")
     matcher = AnchorMatch(sent="The sea is salt ", anchor="because rivers")

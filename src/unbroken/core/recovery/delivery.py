@@ -7,6 +7,8 @@ truncated call never looks complete.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from unbroken.core.events import (
     Event,
     Finish,
@@ -75,6 +77,11 @@ class Delivery:
     def held(self) -> list[Piece]:
         """Pieces that wait."""
         return self._held
+
+    @property
+    def open_calls(self) -> Set[tuple[int, int]]:
+        """Calls, by choice and index, of which a part was let go of and the rest has not come."""
+        return self._leaked
 
     @property
     def idle(self) -> bool:

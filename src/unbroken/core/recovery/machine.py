@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.faults import Fault, FaultKind
-from unbroken.core.options import Options, Rung
+from unbroken.core.options import Options
 from unbroken.core.outcome import Skipped
 from unbroken.core.received import Received
 from unbroken.core.recovery.backoff import backoff_s
-from unbroken.core.recovery.ladder import Plan, Situation, choose
+from unbroken.core.recovery.ladder import Broken, Plan, Situation, choose
 from unbroken.core.request import Request
 
 __all__ = ["BEFORE_BODY", "Decision", "Recovery"]
@@ -49,6 +50,7 @@ class Recovery:
         received: What the consumer has.
         jitter: Draws a number from 0 to 1.
         permit: Whether the process may make one more heal now.
+        blocked: Why a request should not be sent now, or None (a circuit breaker).
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Recovery:
         *,
         jitter: Callable[[], float],
         permit: Callable[[float], bool],
+        blocked: Callable[[float, Request], str | None] = lambda now, request: None,
     ) -> None:
         self._request = request
         self._dialect = dialect
@@ -67,10 +70,13 @@ class Recovery:
         self._received = received
         self._jitter = jitter
         self._permit = permit
+        self._blocked = blocked
         self._tries: dict[str, int] = {}
         self._refused: set[str] = set()
         self._added_bytes = 0
+        self._last_bytes = 0
         self._failures = 0
+        self._refusals = 0
         self._asked_wait_s: float | None = None
         self._since: float | None = None
         self._spent_s = 0.0
@@ -86,13 +92,13 @@ class Recovery:
             return None
         return self._since + self._options.max_recovery_s - self._spent_s
 
-    def answered(self, rung: Rung) -> None:
-        """The attempt on this rung got a stream."""
-        self._tries[rung] = self._tries.get(rung, 0) + 1
+    def answered(self, plan: Plan) -> None:
+        """The attempt on this plan got a stream."""
+        self._tries[plan.key] = self._tries.get(plan.key, 0) + 1
 
-    def refuse(self, rung: Rung) -> None:
-        """This rung leads nowhere in this stream."""
-        self._refused.add(rung)
+    def refuse(self, plan: Plan) -> None:
+        """This way leads nowhere in this stream."""
+        self._refused.add(plan.key)
 
     def ask_to_wait(self, seconds: float | None) -> None:
         """The provider wants no request before so many seconds."""
@@ -116,6 +122,8 @@ class Recovery:
         open_call_delivered: bool,
         polite: bool,
         until: float | None,
+        broken: Broken | None = None,
+        wall_time: float | None = None,
     ) -> Decision:
         """Return what to do about a failure.
 
@@ -128,8 +136,14 @@ class Recovery:
             polite: Wait before the next attempt if they keep failing; no need where the
                 server did nothing wrong.
             until: When the stream must be over, or None.
+            broken: The attempt that broke, where an answer had begun.
+            wall_time: Seconds since the epoch, where known.
         """
         options = self._options
+        self._refusals = self._refusals + 1 if fault.kind in BEFORE_BODY else 0
+        if self._refusals:
+            self._added_bytes -= self._last_bytes  # nobody bills a request that got no stream
+        self._last_bytes = 0
         plan, skipped = choose(
             Situation(
                 request=self._request,
@@ -143,6 +157,10 @@ class Recovery:
                 refused=self._refused,
                 attempts=attempts,
                 added_bytes=self._added_bytes,
+                refusals=self._refusals,
+                broken=broken,
+                wall_time=wall_time,
+                blocked=partial(self._blocked, now),
             )
         )
         if plan is None:
@@ -160,7 +178,8 @@ class Recovery:
         elif not self._permit(now):
             why = "the process's share of heals is used up"
         else:
-            self._added_bytes += len(plan.request.body)
+            self._last_bytes = len(plan.request.body)
+            self._added_bytes += self._last_bytes
             return Decision(plan, skipped, wait_s)
         return Decision(None, [*skipped, Skipped(rung=plan.rung, why=why)])
 

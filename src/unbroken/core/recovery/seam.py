@@ -6,9 +6,13 @@ and nothing at all until the seam is proven. Time is linear, memory is what is u
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["AnchorMatch", "Matcher", "NoMatch", "ReplayMatch"]
+from unbroken.core.pieces import ends_in_half, mended
+from unbroken.core.spill import SpillLostError
+
+__all__ = ["AnchorMatch", "Matcher", "NoMatch", "ReplayMatch", "StopGuard"]
 
 
 class Matcher(Protocol):
@@ -41,6 +45,62 @@ class NoMatch:
         return ""
 
 
+class StopGuard:
+    """A matcher that also refuses a text in which a stop sequence spans the seam.
+
+    The provider ends an answer at a stop sequence, but it knows only what the later attempt
+    wrote. One that began in delivered text and that the attempt goes on with should have
+    ended the answer, so nothing beyond it may be delivered. New text waits while it may yet
+    complete one: fewer characters than the longest sequence has.
+
+    Args:
+        inner: The matcher of the seam.
+        delivered: The end of what was delivered, as long as the longest sequence.
+        stop: The request's stop sequences.
+    """
+
+    def __init__(self, inner: Matcher, *, delivered: str, stop: tuple[str, ...]) -> None:
+        self._inner = inner
+        self._open = [
+            _Expected(sequence[size:])
+            for sequence in stop
+            for size in range(1, len(sequence))
+            if delivered.endswith(sequence[:size])
+        ]
+        self._held: list[str] = []
+        self.diverged = False
+        self.matched = False
+
+    def feed(self, text: str) -> str:
+        return self._look(self._inner.feed(text))
+
+    def finish(self) -> str:
+        new = self._look(self._inner.finish())
+        if self.diverged:
+            return ""
+        self.matched = self._inner.matched
+        held, self._held = "".join(self._held), []
+        return new + held
+
+    def _look(self, new: str) -> str:
+        if self.diverged or self._inner.diverged:
+            self.diverged = True
+            return ""
+        if new and self._open:
+            self._held.append(new)
+            for each in self._open:
+                each.feed(new)
+            if any(each.done for each in self._open):
+                self.diverged = True
+                return ""
+            self._open = [each for each in self._open if each.possible]
+            new = ""
+        if not self._open and self._held:
+            new, self._held = "".join(self._held), []
+        self.matched = self._inner.matched and not self._held
+        return new
+
+
 class _Expected:
     """One way the text may begin. What follows it is the rest."""
 
@@ -68,22 +128,49 @@ class _Expected:
 
 
 class ReplayMatch:
-    """The same request again: its text must begin with all that was delivered."""
+    """The same request again: its text must begin with all that was delivered.
 
-    def __init__(self, delivered: str) -> None:
-        self._expected = _Expected(delivered)
+    Args:
+        delivered: The text, whole or in pieces: one too long for memory is compared piece by
+            piece. Surrogate pairs may be cut otherwise this time.
+    """
+
+    def __init__(self, delivered: str | Iterator[str]) -> None:
+        self._pieces = iter((delivered,)) if isinstance(delivered, str) else delivered
+        self._piece = ""
+        self._at = 0
+        self._half = ""  # of a pair, whose other half has not come
         self.diverged = False
-        self.matched = not delivered
+        self.matched = not self._more()
+
+    def _more(self) -> bool:
+        """Whether there is more to be compared with."""
+        try:
+            while self._at == len(self._piece):
+                self._piece, self._at = next(self._pieces), 0
+        except StopIteration:
+            return False
+        except SpillLostError:
+            self.diverged = True
+        return True
 
     def feed(self, text: str) -> str:
         if self.matched:
             return text
-        if self.diverged:
-            return ""
-        self._expected.feed(text)
-        self.diverged = not self._expected.possible
-        self.matched = self._expected.done
-        return "".join(self._expected.rest) if self.matched else ""
+        text = self._half + text
+        self._half = text[-1:] if ends_in_half(text) else ""
+        text = mended(text)
+        while text and not self.diverged:
+            size = min(len(text), len(self._piece) - self._at)
+            if not self._piece.startswith(text[:size], self._at):
+                self.diverged = True
+                break
+            self._at += size
+            text = text[size:]
+            if not self._more():
+                self.matched = True
+                return text + self._half
+        return ""
 
     def finish(self) -> str:
         self.diverged = not self.matched

@@ -86,12 +86,13 @@ def _starts_word(text: str, at: int) -> bool:
     return not (_is_word(before) or _extends(before)) or _is_ideograph(before)
 
 
-def anchor_start(text: str, *, letters: int) -> int | None:
+def anchor_start(text: str, *, letters: int, reach: int = 0) -> int | None:
     """Return where the anchor at the end of ``text`` begins, or None if it is too short.
 
     Args:
         text: What was delivered.
         letters: How many letters or digits the anchor must hold; an ideograph counts two.
+        reach: How many characters it must hold.
 
     Returns:
         A position at a word boundary, so that ``text[position:]`` is the shortest run of
@@ -104,7 +105,7 @@ def anchor_start(text: str, *, letters: int) -> int | None:
         char = text[at]
         if is_grapheme_boundary(text, at) and _is_word(char):
             weight += 2 if _is_ideograph(char) else 1
-        if weight < letters:
+        if weight < letters or len(text) - at < reach:
             continue
         if enough_at is None:
             enough_at = at
@@ -115,7 +116,7 @@ def anchor_start(text: str, *, letters: int) -> int | None:
     return None
 
 
-def unique_anchor_start(text: str, *, letters: int) -> int | None:
+def unique_anchor_start(text: str, *, letters: int, reach: int = 0) -> int | None:
     """Return where an anchor begins that tells its place, or None if there is none.
 
     In tables, refrains and lists the last words may have been written before: a model that
@@ -125,17 +126,18 @@ def unique_anchor_start(text: str, *, letters: int) -> int | None:
     Args:
         text: What was delivered.
         letters: See `anchor_start`.
+        reach: See `anchor_start`.
 
     Returns:
         A position, 0 where only the whole of a short text will do; None also where no run of
         last words of up to 512 characters is unique.
     """
-    at = anchor_start(text, letters=letters)
+    at = anchor_start(text, letters=letters, reach=reach)
     while at is not None and text.find(text[at:]) < at:
         if len(text) - at > _LONGEST_ANCHOR:
             return None
         letters += max(4, letters // 2)
-        at = anchor_start(text, letters=letters)
+        at = anchor_start(text, letters=letters, reach=reach)
         if at is None and len(text) <= _LONGEST_ANCHOR:
             return 0
     return at
