@@ -20,6 +20,7 @@ from unbroken.cli.ask import ask
 from unbroken.cli.check import check
 from unbroken.cli.decode import decode
 from unbroken.cli.demo import demo
+from unbroken.cli.doctor import doctor
 from unbroken.cli.screen import CliError, say_error
 
 __all__ = ["app", "run"]
@@ -116,7 +117,7 @@ def _global(
     """
 
 
-for _command in (demo, ask, check, decode):
+for _command in (demo, ask, check, decode, doctor):
     app.command(_command.__name__, help=_help(_command))(_command)
 
 

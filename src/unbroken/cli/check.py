@@ -14,6 +14,7 @@ from unbroken.cli.screen import CliError, for_terminal, stdout
 from unbroken.cli.sources import is_url, read_all
 from unbroken.cli.verdict_view import verdict_lines
 from unbroken.core import verdict
+from unbroken.core.dialects import DIALECTS
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.outcome import Outcome
 
@@ -38,8 +39,7 @@ def check(
         str,
         typer.Option(
             envvar="UNBROKEN_DIALECT",
-            help="openai-chat, openai-responses, anthropic-messages, gemini or ollama;"
-            " [b]auto[/b] tells it from the first frames.",
+            help=f"{', '.join(DIALECTS)}; [b]auto[/b] tells it from the first frames.",
         ),
     ] = "auto",
     end: Annotated[
