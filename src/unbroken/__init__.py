@@ -9,10 +9,13 @@ the seam is marked, with its evidence.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from unbroken.core import dialects as _dialects
 from unbroken.core import events
 from unbroken.core.actions import Reconnecting, StallNotice
+from unbroken.core.dialects.base import Dialect
 from unbroken.core.errors import (
     IncompleteStreamError,
     StreamingError,
@@ -23,18 +26,24 @@ from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 from unbroken.core.options import Clocks, Options
 from unbroken.core.outcome import Outcome, Provenance
+from unbroken.core.request import Request
+from unbroken.core.target import Target
 from unbroken.core.verdict import check
 from unbroken.core.wire import NDJSONDecoder, SSEDecoder
 
 if TYPE_CHECKING:
+    from unbroken import sinks
     from unbroken.api import (
         AsyncEventStream,
         EventStream,
+        MissingEventError,
+        ReorderBuffer,
         aiter_text,
         astream,
         async_http_client,
         http_client,
         iter_text,
+        register_dialect,
         stream,
         wrap,
     )
@@ -42,20 +51,25 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncEventStream",
     "Clocks",
+    "Dialect",
     "EventStream",
     "Fault",
     "FaultKind",
     "Frame",
     "IncompleteStreamError",
+    "MissingEventError",
     "NDJSONDecoder",
     "Options",
     "Outcome",
     "Provenance",
     "Reconnecting",
+    "ReorderBuffer",
+    "Request",
     "SSEDecoder",
     "StallNotice",
     "StreamTimeoutError",
     "StreamingError",
+    "Target",
     "aiter_text",
     "astream",
     "async_http_client",
@@ -64,9 +78,21 @@ __all__ = [
     "http_client",
     "iter_text",
     "outcome_of",
+    "register_dialect",
+    "sinks",
     "stream",
     "wrap",
 ]
+
+
+def _load_dialects() -> None:
+    # Later than the rest: reading what is installed takes time that not all programs need.
+    from unbroken.governor.plugins import load_dialects
+
+    load_dialects()
+
+
+_dialects.load_with(_load_dialects)
 
 
 def __getattr__(name: str) -> Any:
@@ -74,6 +100,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    if name == "sinks":
+        return import_module("unbroken.sinks")  # which sets the name here
     from unbroken import api
 
     value = globals()[name] = getattr(api, name)

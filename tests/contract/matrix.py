@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from tests.contract.expectations import expected, kinds_of
 from tests.contract.oracle import lawful, met, same, tells
 from tests.contract.rig import Run, guarded, plain, script_for
-from tests.support.drives import DRIVES
+from tests.support.drives import spec_of
 from tests.support.faults import FAULTS
 
 __all__ = ["broken", "judge"]
@@ -30,7 +30,8 @@ def judge(name: str, fault: str, mode: str) -> Run:
         if run.outcomes and wish != "before":
             tells(run, kinds_of(name, fault))
     else:
-        lawful(run)
+        if wish != "refused":
+            lawful(run)
         met(run, wish, kinds_of(name, fault))
     return run
 
@@ -43,7 +44,7 @@ def broken(
     faults, modes = list(faults), list(modes)
     for name in drives:
         for fault in faults:
-            if DRIVES[name].dialect not in FAULTS[fault].dialects:
+            if spec_of(name).dialect not in FAULTS[fault].dialects:
                 continue
             for mode in modes:
                 try:

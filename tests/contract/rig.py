@@ -12,15 +12,16 @@ new one dear is its TLS context, so all share one.
 from __future__ import annotations
 
 import importlib
+import json
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import unbroken
-from tests.support.bodies import Answer
-from tests.support.drives import DRIVES, Drive, run
+from tests.support.bodies import Answer, tokens_of
+from tests.support.drives import Drive, run, spec_of
 from tests.support.faults import FAULTS, STORY, Break, breaking, keepalive
 from tests.support.faultserver import Exchange, FaultServer, Script
 from tests.support.model import Model
@@ -119,14 +120,14 @@ def options(mode: str = "heal", **more: Any) -> unbroken.Options:
 
 def client_for(name: str, opts: unbroken.Options, **more: Any) -> Any:
     """A client of ours for a drive's SDK: sync or async, of its HTTP library."""
-    spec = DRIVES[name]
+    spec = spec_of(name)
     make = unbroken.async_http_client if spec.is_async else unbroken.http_client
     return make(options=opts, library=spec.library, verify=_tls(), **more)
 
 
 def transport_for(name: str, opts: unbroken.Options, inner: Any = None, **observer: Any) -> Any:
     """A transport of ours around one of the library's; for ollama, which takes no client."""
-    spec = DRIVES[name]
+    spec = spec_of(name)
     library = importlib.import_module(spec.library)
     ours = importlib.import_module(f"unbroken.transports.{spec.library}")
     if inner is None:
@@ -138,7 +139,10 @@ def transport_for(name: str, opts: unbroken.Options, inner: Any = None, **observ
 
 def model_for(name: str, answer: Answer = STORY, **more: Any) -> Model:
     """A model of the drive's dialect that obeys."""
-    return Model(dialect=DRIVES[name].dialect, answer=answer, **more)
+    if spec_of(name).as_json:
+        whole = json.dumps({"text": answer.text}, ensure_ascii=False)
+        answer = replace(answer, tokens=tokens_of(whole))
+    return Model(dialect=spec_of(name).dialect, answer=answer, **more)
 
 
 def request_for(name: str, *, deterministic: bool = False) -> dict[str, Any]:
@@ -148,10 +152,10 @@ def request_for(name: str, *, deterministic: bool = False) -> dict[str, Any]:
     continued by another request.
     """
     request: dict[str, Any] = {}
-    if DRIVES[name].dialect == "openai-responses":
+    if spec_of(name).dialect == "openai-responses":
         request["store"] = False
-    if deterministic:
-        match DRIVES[name].dialect:
+    if deterministic or spec_of(name).as_json:  # an object is never continued in its middle
+        match spec_of(name).dialect:
             case "ollama":
                 request["options"] = {"temperature": 0}
             case "gemini":
@@ -172,7 +176,7 @@ def script_for(name: str, fault: str, *, at: int = 12, role: str = "text", **par
     """A model that obeys; its first answer breaks by `fault`, all later ones are whole."""
     settings = {**PARAMS.get(fault, {}), **params}
     if FAULTS[fault].endless or fault == "ka_stall":
-        settings.setdefault("keepalive", _keepalive(DRIVES[name].dialect))
+        settings.setdefault("keepalive", _keepalive(spec_of(name).dialect))
     return breaking(model_for(name), Break(fault, at=at, role=role, params=settings))
 
 
@@ -204,7 +208,7 @@ def guarded(
     found = Run(drive=Drive(name=name))
     chosen = opts or options(mode, clocks=CLOCKS if fault in TIMED else PATIENT)
     found.timed = chosen.clocks is CLOCKS
-    if DRIVES[name].sdk == "ollama":
+    if spec_of(name).sdk == "ollama":
         wire["transport"] = lambda: transport_for(name, chosen, **found.observer)
     else:
         wire["http_client"] = lambda: client_for(name, chosen, **found.observer, **(client or {}))

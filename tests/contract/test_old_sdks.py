@@ -85,3 +85,29 @@ def test_what_is_raised_is_caught_by_the_sdks_own_class(env, name, fault, caught
     assert {"httpx.RemoteProtocolError", "httpx.ReadTimeout"} & set(bases)
     assert "unbroken.StreamingError" in bases
     assert drive["text"] == "".join(STORY.tokens[:4])
+
+
+# ---------------------------------------------------------------- the oldest that can be had
+
+_OLDEST = {
+    # openai 1.3 knows neither `.stream()` nor Responses.
+    "openai-oldest": ("openai-chat", "openai-chat-async"),
+    "httpx-oldest": ("openai-chat", "openai-chat-async"),
+}
+
+
+@pytest.mark.parametrize("mode", ["heal", "raise", "observe"])
+@pytest.mark.parametrize("env", _OLDEST)
+def test_every_fault_under_the_oldest(env, mode):
+    here = environment(env)
+    faults = _FAULTS if mode == "observe" else (*_FAULTS, *_STALLS)
+    job = {"drives": _OLDEST[env], "faults": faults, "modes": [mode]}
+    out = here.run("-m", "tests.contract.matrix", stdin=json.dumps(job), timeout_s=110)
+    assert json.loads(out.splitlines()[-1]) == []
+
+
+def test_the_oldest_are_what_they_are_called():
+    assert environment("openai-oldest").version("httpx") == "0.25.1"
+    bare = environment("httpx-oldest")
+    assert bare.version("httpx").startswith("0.24.")
+    assert bare.version("openai") == "1.3.0"

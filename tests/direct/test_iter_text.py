@@ -90,6 +90,27 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "cohere": (
         {"type": "content-delta", "delta": {"message": {"content": {"text": "a"}}}}, "a"),
     "cohere: null": ({"type": "content-delta", "delta": None}, ""),
+    "langchain": ({"type": "AIMessageChunk", "content": "a", "tool_call_chunks": []}, "a"),
+    "langchain: parts": (
+        {"type": "AIMessageChunk",
+         "content": [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "a"}]},
+        "a",
+    ),
+    "langchain: another's message": ({"type": "human", "content": "a"}, ""),
+    "pydantic-ai": (
+        {"event_kind": "part_delta", "index": 0,
+         "delta": {"part_delta_kind": "text", "content_delta": "a"}},
+        "a",
+    ),
+    "pydantic-ai: first words": (
+        {"event_kind": "part_start", "part": {"part_kind": "text", "content": "a"}}, "a"),
+    "pydantic-ai: said again": (
+        {"event_kind": "part_end", "part": {"part_kind": "text", "content": "a"}}, ""),
+    "pydantic-ai: thinking": (
+        {"event_kind": "part_delta",
+         "delta": {"part_delta_kind": "thinking", "content_delta": "hm"}},
+        "",
+    ),
     "text generation": ({"token": {"text": "a", "special": False}}, "a"),
     "text generation: special": ({"token": {"text": "</s>", "special": True}}, ""),
     "an error": ({"error": {"message": "overloaded"}}, ""),

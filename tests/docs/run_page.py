@@ -12,6 +12,10 @@
   ``<!-- docs-test: file=NAME -->`` above one writes it to a file first.
 - ``<!-- docs-test: provider=flaky -->`` above a block changes the provider's behaviour from there
   on (provider.py); ``<!-- docs-test: raises=NAME -->`` expects a Python block to raise.
+- ``<!-- docs-test: needs=PACKAGE -->``: without that package the block, and the output shown below
+  it, are left out, and a line on standard error says so. ``<!-- docs-test: env=NAME -->`` runs a
+  Python block by itself in an environment of its own (tests/support/environments.py), where that
+  can be made.
 - Commands that cannot run inside a test are listed in elsewhere.json, each with its test.
 """
 
@@ -20,6 +24,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import importlib.metadata
 import inspect
 import io
 import json
@@ -34,7 +39,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs.markdown import ROOT, Block, blocks_of
-from tests.docs.provider import DocsProvider, environment
+from tests.docs.provider import DocsProvider, environment, redirect
+from tests.support.environments import EnvironmentMissing, make
 
 __all__ = ["PageError", "commands_of", "compile_block", "run_page", "same_output"]
 
@@ -84,7 +90,8 @@ class _Page:
         self.name, self.folder, self.provider = name, folder, provider
         self.blocks = list(blocks_of(text))
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
-        self.printed = ""
+        self.printed: str | None = ""  # None: the block above was left out
+        self.behaviour = "ok"
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
     def run(self, runner: asyncio.Runner) -> None:
@@ -96,16 +103,27 @@ class _Page:
 
     def _run_block(self, block: Block, runner: asyncio.Runner) -> None:
         if "provider" in block.setup:
-            os.environ.update(environment(self.provider.url, block.setup["provider"]))
+            self.behaviour = block.setup["provider"]
+            os.environ.update(environment(self.provider.url, self.behaviour))
+        if (needed := block.setup.get("needs")) is not None:
+            try:
+                importlib.metadata.version(needed)
+            except importlib.metadata.PackageNotFoundError:
+                self._leave_out(block, f"{needed} is not installed")
+                return
+            redirect(needed, self.provider.url, self.behaviour)
         if "file" in block.setup:
             (self.folder / block.setup["file"]).write_text(block.code, "utf-8")
         match block.language:
+            case "python" if "env" in block.setup:
+                self._elsewhere(block)
             case "python":
                 self._python(block, runner)
             case "console":
                 self._console(block)
             case "text" if "output" in block.words:
-                self._compare(block.code, self.printed)
+                if self.printed is not None:
+                    self._compare(block.code, self.printed)
             case language if language not in READ_ONLY:
                 raise PageError(f"no rule for a block in {language!r}")
 
@@ -127,6 +145,25 @@ class _Page:
             raise PageError(f"the example raised\n{trace}") from raised
         if raised is None and expected is not None:
             raise PageError(f"the example was to raise {expected} and did not")
+
+    def _leave_out(self, block: Block, why: str) -> None:
+        self.printed = None
+        print(f"skipped {self.name}:{block.line}: {why}", file=sys.stderr)
+
+    def _elsewhere(self, block: Block) -> None:
+        name = block.setup["env"]
+        try:
+            python = make(name).python
+        except EnvironmentMissing as missing:
+            self._leave_out(block, f"environment {name} cannot be made: {missing}")
+            return
+        ran = subprocess.run(
+            [str(python), "-c", block.code], cwd=self.folder, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False,
+        )  # fmt: skip
+        if ran.returncode:
+            raise PageError(f"the example failed in the environment {name}:\n{ran.stderr}")
+        self.printed = ran.stdout
 
     def _console(self, block: Block) -> None:
         for command, shown in commands_of(block.code):

@@ -11,6 +11,7 @@ import pytest
 from tests.docs.markdown import ROOT, anchors_of, blocks_of, links_of
 from tests.docs.provider import ANSWER, rest_of_answer
 from tests.docs.run_page import commands_of, same_output
+from tests.support.environments import environment
 
 STREAM = """
 import openai
@@ -121,3 +122,28 @@ def test_blocks_links_and_anchors() -> None:
     assert (block.language, block.code, block.line) == ("python", "[a](b)\n", 7)
     assert links_of(text) == ["y.md#z"]
     assert anchors_of(text) == {"a-b-c", "a-b-c-1"}
+
+
+def test_a_block_whose_package_is_missing_is_left_out_and_says_so(tmp_path: Path) -> None:
+    missing = "<!-- docs-test: needs=no-such-package -->\n"
+    page = (
+        missing
+        + fenced("python", "import no_such_package")
+        + fenced("text output", "its output is not looked for")
+        + fenced("python", "print(1)")
+        + fenced("text output", "1")
+    )
+    ran = run(tmp_path, page)
+    assert ran.returncode == 0, ran.stderr
+    assert "skipped page.md:3: no-such-package is not installed" in ran.stderr
+    there = run(tmp_path, "<!-- docs-test: needs=openai -->\n" + fenced("python", "1 / 0"))
+    assert "ZeroDivisionError" in there.stderr
+
+
+def test_a_block_may_run_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    environment("litellm")  # skips where it cannot be made
+    elsewhere = "<!-- docs-test: env=litellm -->\n"
+    page = elsewhere + fenced("python", "import litellm\nprint(1)") + fenced("text output", "1")
+    assert run(tmp_path, page).returncode == 0
+    ran = run(tmp_path, elsewhere + fenced("python", "1 / 0"))
+    assert "failed in the environment litellm" in ran.stderr

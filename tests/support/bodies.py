@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 __all__ = [
     "CONTENT_TYPES",
+    "ALL_DIALECTS",
     "DIALECTS",
     "Answer",
     "Role",
@@ -43,12 +44,14 @@ Role = Literal[
 Finish = Literal["stop", "length", "filter", "tool"]
 
 DIALECTS = ("openai-chat", "openai-responses", "anthropic-messages", "gemini", "ollama")
+ALL_DIALECTS = (*DIALECTS, "cohere")
 CONTENT_TYPES = {
     "openai-chat": "text/event-stream; charset=utf-8",
     "openai-responses": "text/event-stream; charset=utf-8",
     "anthropic-messages": "text/event-stream; charset=utf-8",
     "gemini": "text/event-stream",
     "ollama": "application/x-ndjson",
+    "cohere": "text/event-stream",
 }
 
 
@@ -426,10 +429,50 @@ def _ollama(answer: Answer) -> list[WireFrame]:
     return out
 
 
+def _cohere(answer: Answer) -> list[WireFrame]:
+    out: list[WireFrame] = []
+    blocks = 0
+
+    def emit(role: Role, kind: str, **fields: Any) -> None:
+        out.append(sse_frame({"type": kind, **fields}, role, event=kind))
+
+    def block(kind: str, role: Role, tokens: Iterable[str]) -> None:
+        nonlocal blocks
+        opened = {"message": {"content": {"type": kind, kind: ""}}}
+        emit("open", "content-start", index=blocks, delta=opened)
+        for token in tokens:
+            said = {"message": {"content": {kind: token}}}
+            emit(role, "content-delta", index=blocks, delta=said)
+        emit("close", "content-end", index=blocks)
+        blocks += 1
+
+    message: dict[str, Any] = {"role": "assistant", "content": [], "tool_plan": ""}
+    message |= {"tool_calls": [], "citations": []}
+    emit("start", "message-start", id=f"co-{answer.tag}", delta={"message": message})
+    if answer.reasoning:
+        block("thinking", "reasoning", answer.reasoning)
+    if answer.tokens:
+        block("text", "text", answer.tokens)
+    for index, call in enumerate(answer.tools):
+        head: dict[str, Any] = {"id": call.id, "type": "function"}
+        head["function"] = {"name": call.name, "arguments": ""}
+        emit("open", "tool-call-start", index=index, delta={"message": {"tool_calls": head}})
+        for part in call.fragments:
+            more = {"message": {"tool_calls": {"function": {"arguments": part}}}}
+            emit("tool", "tool-call-delta", index=index, delta=more)
+        emit("close", "tool-call-end", index=index)
+    reasons = {"stop": "COMPLETE", "length": "MAX_TOKENS", "filter": "ERROR", "tool": "TOOL_CALL"}
+    counts = {"input_tokens": answer.prompt_tokens, "output_tokens": answer.output_tokens}
+    usage = {"billed_units": counts, "tokens": counts}
+    emit("finish", "message-end", delta={"finish_reason": reasons[answer.why], "usage": usage})
+    return out
+
+
 _WRITERS: dict[str, Callable[[Answer], list[WireFrame]]] = {
     "openai-chat": _openai_chat,
     "openai-responses": _openai_responses,
     "anthropic-messages": _anthropic_messages,
     "gemini": _gemini,
     "ollama": _ollama,
+    "cohere": _cohere,
 }

@@ -29,7 +29,7 @@ def _on_chat(watch: Watch, frame: Any) -> None:
         if delta is not None:
             watch.text(delta.content)
             watch.think(getattr(delta, "reasoning_content", None))
-            for call in delta.tool_calls or []:
+            for call in getattr(delta, "tool_calls", None) or []:
                 function = call.function
                 if function is not None:
                     watch.call(call.index, function.name, function.arguments)

@@ -5,9 +5,9 @@
     assert drive.verdict(STORY.text) == "ok"
 
 Each SDK has one function per call style, sync and async, all with the same argument, a
-`Wire`; `DRIVES` lists them. Sync and async share the function that reads an event. As a
-script this module runs one drive, named by JSON on stdin, and prints the result as JSON
-(`environments.py` uses that for other SDK versions).
+`Wire`; `DRIVES` lists the vendors' own, `SECOND_ROW` the others. Sync and async share the
+function that reads an event. As a script this module runs one drive, named by JSON on stdin, and
+prints the result as JSON (`environments.py` uses that for other SDK versions).
 """
 
 from __future__ import annotations
@@ -18,18 +18,34 @@ import json
 import sys
 from typing import Any, Literal
 
-from tests.support import drive_anthropic, drive_openai, drive_others  # noqa: F401  fill DRIVES
-from tests.support.driving import DRIVES, Drive, DriveSpec, Wire, http_library
+from tests.support import (  # noqa: F401  fill DRIVES and SECOND_ROW
+    drive_anthropic,
+    drive_frameworks,
+    drive_more,
+    drive_openai,
+    drive_others,
+)
+from tests.support.driving import (
+    DRIVES,
+    SECOND_ROW,
+    Drive,
+    DriveSpec,
+    Wire,
+    http_library,
+    spec_of,
+)
 
 __all__ = [
     "ASYNC_DRIVES",
     "DRIVES",
+    "SECOND_ROW",
     "SYNC_DRIVES",
     "Drive",
     "DriveSpec",
     "Wire",
     "http_library",
     "run",
+    "spec_of",
 ]
 
 SYNC_DRIVES = tuple(name for name, spec in DRIVES.items() if not spec.is_async)
@@ -45,7 +61,7 @@ def run(
     `http_client` and `transport` may be functions without arguments, sync or async alike.
     What they made is closed at the end.
     """
-    spec = DRIVES[name]
+    spec = spec_of(name)
     made = {
         key: value
         for key, value in wire.items()

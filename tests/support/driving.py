@@ -8,10 +8,11 @@ import inspect
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "DRIVES",
+    "SECOND_ROW",
     "Drive",
     "DriveSpec",
     "Timed",
@@ -26,12 +27,16 @@ __all__ = [
     "http_library",
     "read_all",
     "sdk_http_client",
+    "spec_of",
 ]
 
 _PROMPT = ({"role": "user", "content": "Tell me the story of the lighthouse keeper."},)
 # What the fault server's healthy answers end with, as each SDK reports it.
 _GOOD_FINISHES = frozenset(
-    {"stop", "tool_calls", "completed", "end_turn", "tool_use", "STOP"}  # as sent
+    {
+        *("stop", "tool_calls", "completed", "end_turn", "tool_use", "STOP"),  # as sent
+        *("COMPLETE", "TOOL_CALL"),
+    }
 )
 
 
@@ -136,13 +141,19 @@ DriveFunction = Callable[[Wire], Drive] | Callable[[Wire], Coroutine[Any, Any, D
 
 @dataclass(frozen=True, slots=True)
 class DriveSpec:
-    """One call style of one SDK."""
+    """One call style of one SDK.
+
+    Attributes:
+        sdk: The package that it is.
+        as_json: It wants an object ``{"text": ...}`` for an answer, and gives its text.
+    """
 
     name: str
     dialect: str
     sdk: str
     is_async: bool
     function: DriveFunction
+    as_json: bool = False
 
     @property
     def library(self) -> str:
@@ -151,9 +162,24 @@ class DriveSpec:
 
 def http_library(sdk: str) -> str:
     """The HTTP library whose clients and transports the installed SDK takes."""
-    first_on_httpx2 = {"openai": 3, "anthropic": 1, "google-genai": 2, "ollama": 1000}
+    sdk = _ON_OPENAI.get(sdk, sdk)
     major = int(importlib.metadata.version(sdk).partition(".")[0])
-    return "httpx2" if major >= first_on_httpx2[sdk] else "httpx"
+    return "httpx2" if major >= _FIRST_ON_HTTPX2[sdk] else "httpx"
+
+
+_FIRST_ON_HTTPX2 = {
+    "openai": 3,
+    "anthropic": 1,
+    "google-genai": 2,
+    "mistralai": 2,
+    "ollama": 1000,
+    "groq": 1000,
+    "cohere": 1000,
+}
+_ON_OPENAI = dict.fromkeys(
+    ("langchain-openai", "pydantic-ai-slim", "instructor", "litellm"), "openai"
+)
+"""These are given a client of the openai SDK, or of its HTTP library."""
 
 
 # the loop around every drive
@@ -229,15 +255,26 @@ class Timed:
 
 
 DRIVES: dict[str, DriveSpec] = {}
+"""The vendors' own SDKs, which every test takes."""
+SECOND_ROW: dict[str, DriveSpec] = {}
+"""Those for which a few telling tests do, since they sit on the same wires."""
 
 
-def drive(name: str, dialect: str, sdk: str) -> Callable[[Any], Any]:
+def drive(
+    name: str, dialect: str, sdk: str, *, row: Literal[1, 2] = 1, as_json: bool = False
+) -> Callable[[Any], Any]:
     def add(function: Any) -> Any:
         is_async = inspect.iscoroutinefunction(function)
-        DRIVES[name] = DriveSpec(name, dialect, sdk, is_async, function)
+        table = DRIVES if row == 1 else SECOND_ROW
+        table[name] = DriveSpec(name, dialect, sdk, is_async, function, as_json)
         return function
 
     return add
+
+
+def spec_of(name: str) -> DriveSpec:
+    """The drive of that name, of either row."""
+    return DRIVES.get(name) or SECOND_ROW[name]
 
 
 def client_settings(sdk: str, wire: Wire, *, is_async: bool) -> dict[str, Any]:

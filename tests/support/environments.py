@@ -1,4 +1,7 @@
-"""Older SDK versions, each in an environment of its own, made once and kept in `.venvs/`.
+"""SDKs that cannot be installed beside the others, each in an environment of its own.
+
+Older versions, and those that want other versions of what the newest ones want. Made once, and
+kept in `.venvs/`.
 
     env = environment("openai-1")          # skips the test where it cannot be made
     drive = env.drive("openai-chat", server.url)
@@ -30,17 +33,45 @@ from typing import Any
 
 import pytest
 
-__all__ = ["SPECS", "Environment", "EnvironmentMissing", "environment", "make"]
+__all__ = ["SPECS", "Environment", "EnvironmentMissing", "Spec", "environment", "make"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HOME = _ROOT / ".venvs"
 _MAKE_WITHIN_S = 300.0
 
-# The newest of each older line, and the HTTP library that it takes.
-SPECS: dict[str, tuple[list[str], str]] = {
-    "openai-1": (["openai<2", "httpx"], "httpx"),
-    "openai-2": (["openai<3", "httpx"], "httpx"),
-    "anthropic-0": (["anthropic<1", "httpx"], "httpx"),
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What an environment holds.
+
+    Attributes:
+        packages: What is asked for, beside this checkout.
+        library: The HTTP library that the SDK takes.
+        bare: Install the checkout without what it depends on: only so it goes together with
+            releases that are older than that.
+    """
+
+    packages: tuple[str, ...]
+    library: str
+    bare: bool = False
+
+
+SPECS: dict[str, Spec] = {
+    # The newest of each older line.
+    "openai-1": Spec(("openai<2", "httpx"), "httpx"),
+    "openai-2": Spec(("openai<3", "httpx"), "httpx"),
+    "anthropic-0": Spec(("anthropic<1", "httpx"), "httpx"),
+    # The oldest that can be installed with what we depend on: before 1.3.9 openai wants an
+    # older anyio than httpx2 does, before 0.25.1 httpx an older h11.
+    "openai-oldest": Spec(("openai==1.3.9", "httpx==0.25.1"), "httpx"),
+    # The oldest of all, and only without httpx2. (openai before 1.3 reads nothing after `[DONE]`
+    # and leaves the response open, with or without us.)
+    "httpx-oldest": Spec(("openai==1.3.0", "httpx==0.24.*", "msgspec"), "httpx", bare=True),
+    # It wants an older jiter than openai 3.4 does, and brings aiohttp, by which google-genai
+    # would then send.
+    "instructor": Spec(("instructor",), "httpx2"),
+    # It wants openai 2.
+    "litellm": Spec(("litellm", "httpx"), "httpx"),
 }
 
 
@@ -131,37 +162,43 @@ def make(name: str) -> Environment:
 
 @cache  # also a failure: a test run without a network must not wait for each test anew
 def _made(name: str) -> Environment | str:
-    packages, library = SPECS[name]
+    spec = SPECS[name]
     home = _HOME / name
     python = home / "bin" / "python"
     # Remade when the wish or the project's own dependencies change.
-    wish = json.dumps([packages, sys.version_info[:2], (_ROOT / "pyproject.toml").read_text()])
+    project = (_ROOT / "pyproject.toml").read_text()
+    wish = json.dumps([spec.packages, spec.bare, sys.version_info[:2], project])
     stamp = home / "made-for.json"
     _HOME.mkdir(exist_ok=True)
     (_HOME / ".gitignore").write_text("*\n")
     with (_HOME / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test workers may ask at once
         if stamp.exists() and stamp.read_text() == wish:
-            return Environment(name, python, library)
+            return Environment(name, python, spec.library)
         shutil.rmtree(home, ignore_errors=True)
         try:
-            _create(home, python, packages)
+            _create(home, python, spec)
         except (OSError, subprocess.SubprocessError) as exc:
             said = getattr(exc, "stderr", None) or str(exc)
-            return f"{' '.join(packages)}: {said.strip()[-400:]}"
+            return f"{' '.join(spec.packages)}: {said.strip()[-400:]}"
         stamp.write_text(wish)
-    return Environment(name, python, library)
+    return Environment(name, python, spec.library)
 
 
-def _create(home: Path, python: Path, packages: list[str]) -> None:
+def _create(home: Path, python: Path, spec: Spec) -> None:
     uv = shutil.which("uv")
-    wanted = [*packages, "--editable", str(_ROOT)]
+    checkout = ("--editable", str(_ROOT))
     if uv is not None:
         _call(uv, "venv", "--quiet", "--python", sys.executable, str(home))
-        _call(uv, "pip", "install", "--quiet", "--python", str(python), *wanted)
+        install = (uv, "pip", "install", "--quiet", "--python", str(python))
     else:
         _call(sys.executable, "-m", "venv", str(home))
-        _call(str(python), "-m", "pip", "install", "--quiet", *wanted)
+        install = (str(python), "-m", "pip", "install", "--quiet")
+    if spec.bare:
+        _call(*install, *spec.packages)
+        _call(*install, "--no-deps", *checkout)
+    else:
+        _call(*install, *spec.packages, *checkout)
 
 
 def _call(*command: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any
 
-from tests.support.bodies import DIALECTS, WireFrame, sse_frame
+from tests.support.bodies import ALL_DIALECTS, DIALECTS, WireFrame, sse_frame
 from tests.support.faultserver import Pause, Reply
 from tests.support.scene import (
     Injector,
@@ -27,6 +27,7 @@ from tests.support.scene import (
 
 _NUMBERED = ("openai-responses",)
 _HAS_END = ("openai-chat", "anthropic-messages")
+_ON_SSE = tuple(name for name in ALL_DIALECTS if name != "ollama")
 _HAS_ITEMS = ("openai-responses", "anthropic-messages")
 _BETWEEN = "truncated-between-events"
 
@@ -205,7 +206,7 @@ def _cut_midchar(scene: Scene) -> Reply:
     return scene.reply([*scene.before, rest[: start + 1]])
 
 
-@fault("cut_no_blank", "truncated-mid-event", "prefix", dialects=DIALECTS[:4])
+@fault("cut_no_blank", "truncated-mid-event", "prefix", dialects=_ON_SSE)
 def _cut_no_blank(scene: Scene) -> Reply:
     """The next event is whole but for the blank line that would dispatch it."""
     return scene.reply([*scene.before, scene.next.rstrip(b"\r\n") + b"\n"])
@@ -222,7 +223,7 @@ def _empty(scene: Scene) -> Reply:
     return scene.reply([])
 
 
-@fault("start_only", "empty-stream", "none", dialects=DIALECTS[:3])
+@fault("start_only", "empty-stream", "none", dialects=(*DIALECTS[:3], "cohere"))
 def _start_only(scene: Scene) -> Reply:
     return scene.reply([frame for frame in scene.frames if frame.role == "start"])
 
@@ -272,7 +273,7 @@ def _beating(scene: Scene, frame: WireFrame) -> Iterator[Pause | WireFrame]:
         yield frame
 
 
-@fault("endless_comments", "stalled", "prefix", endless=True, dialects=DIALECTS[:4])
+@fault("endless_comments", "stalled", "prefix", endless=True, dialects=_ON_SSE)
 def _endless_comments(scene: Scene) -> Reply:
     """Comments of `size` bytes as fast as they are read, never a blank line."""
     comment = b":" + b" " * scene.param("size", 1000) + b"\n"
@@ -402,7 +403,7 @@ def _sliced(scene: Scene) -> Reply:
     return scene.reply([raw[i : i + size] for i in range(0, len(raw), size)])
 
 
-@fault("warm", None, "whole", dialects=DIALECTS[:3])
+@fault("warm", None, "whole", dialects=(*DIALECTS[:3], "cohere"))
 def _warm(scene: Scene) -> Reply:
     """A keep-alive before every frame."""
     ping = keepalive(scene.dialect)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.support.bodies import DIALECTS, WireFrame, content_type, line_frame, sse_frame
+from tests.support.bodies import ALL_DIALECTS, WireFrame, content_type, line_frame, sse_frame
 from tests.support.faultserver import Pieces, Reply
 
 __all__ = [
@@ -78,7 +78,7 @@ class Fault:
     carries: Carries
     inject: Callable[[Scene], Reply]
     endless: bool = False
-    dialects: Sequence[str] = DIALECTS
+    dialects: Sequence[str] = ALL_DIALECTS
     kind_in: Mapping[str, str | None] = field(default_factory=dict)
 
     def kind_for(self, dialect: str) -> str | None:
@@ -127,6 +127,9 @@ def error_frames(dialect: str) -> list[WireFrame]:
         case "gemini":
             status = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
             return [sse_frame({"error": status}, eol="\r\n")]
+        case "cohere":
+            delta = {"finish_reason": "ERROR", "error": message}
+            return [sse_frame({"type": "message-end", "delta": delta}, event="message-end")]
         case _:
             return [line_frame({"error": "an error was encountered while running the model"})]
 
@@ -157,6 +160,8 @@ def with_text(dialect: str, frame: WireFrame, text: str | None) -> WireFrame:
             payload["delta"]["text"] = text
         case "gemini":
             payload["candidates"][0]["content"]["parts"][0]["text"] = text
+        case "cohere":
+            payload["delta"]["message"]["content"]["text"] = text
         case _:
             payload["message"]["content"] = text
     return frame.with_payload(payload)
@@ -180,6 +185,8 @@ def hostile_frame(dialect: str, like: WireFrame, what: str) -> WireFrame:
             payload["delta"] = None if holder else {"type": "text_delta"}
         case "gemini":
             payload["candidates"] = [] if holder else [{"index": 0}]
+        case "cohere":
+            payload["delta"] = {} if holder else {"message": {"content": {}}}
         case _:
             if holder:
                 del payload["message"]

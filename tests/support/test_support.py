@@ -162,6 +162,7 @@ _TEXT_AT = {
     "anthropic-messages": ("delta", "text"),
     "gemini": ("candidates", 0, "content", "parts", 0, "text"),
     "ollama": ("message", "content"),
+    "cohere": ("delta", "message", "content", "text"),
 }
 
 

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.sinks.base import Sink, must_make_sinks
 from unbroken.telemetry import Callbacks
 
 __all__ = ["LIBRARIES", "async_http_client", "http_client", "load_library", "plain_client"]
@@ -54,12 +56,14 @@ def _guarded_client(
     library: str,
     options: Options | None,
     observer: Callbacks,
+    sink: Callable[[], Sink] | None,
     transport: Any,
     client_options: dict[str, Any],
 ) -> Any:
+    must_make_sinks(sink)
     http, ours = load_library(library)
     kind = ours.AsyncTransport if asynchronous else ours.Transport
-    wrap = partial(kind, options=options, observer=observer)
+    wrap = partial(kind, options=options, observer=observer, sink=sink)
     return _client(asynchronous, http, wrap, transport, client_options)
 
 
@@ -83,16 +87,20 @@ def _client(
         "limits",
         http.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_KEEPALIVE),
     )
-    network = {
+    network: dict[str, Any] = {
         name: settings.pop(name)
         for name in ("verify", "cert", "http1", "http2", "trust_env")
         if name in settings
     }
     trust_env = network.get("trust_env", True)
 
-    def guarded(**more: Any) -> Any:
-        made = inner(limits=limits, socket_options=_keepalive(), **network, **more)
-        return wrap(made)
+    if "socket_options" in signature(inner).parameters:  # not before httpx 0.25
+        network["socket_options"] = _keepalive()
+
+    def guarded(proxy: Any = None) -> Any:
+        if isinstance(proxy, str):  # httpx before 0.26 takes no address
+            proxy = http.Proxy(proxy)
+        return wrap(inner(limits=limits, proxy=proxy, **network))
 
     proxy = settings.pop("proxy", None)
     mounts = {
@@ -102,10 +110,10 @@ def _client(
     if transport is not None:
         main = wrap(transport)
     else:
-        main = guarded(proxy=proxy) if proxy is not None else guarded()
+        main = guarded(proxy)
         if proxy is None and trust_env:
             for pattern, address in _environment_proxies(http).items():
-                mounts.setdefault(pattern, None if address is None else guarded(proxy=address))
+                mounts.setdefault(pattern, None if address is None else guarded(address))
     return getattr(http, f"{prefix}Client")(
         transport=main, mounts=mounts or None, trust_env=trust_env, **settings
     )
@@ -128,6 +136,7 @@ def http_client(
     on_outcome: Callable[[Outcome], object] | None = None,
     on_stall: Callable[[StallNotice], object] | None = None,
     on_reconnect: Callable[[Reconnecting], object] | None = None,
+    sink: Callable[[], Sink] | None = None,
     transport: Any = None,
     **client_options: Any,
 ) -> Any:
@@ -144,6 +153,7 @@ def http_client(
         on_outcome: Called with the outcome of every stream.
         on_stall: Called when nothing moves for a while.
         on_reconnect: Called before every further upstream request.
+        sink: Makes what each stream is written to while it comes; see `unbroken.sinks`.
         transport: An inner transport of the library's, in place of a new one.
         client_options: What the library's ``Client`` takes besides.
 
@@ -152,7 +162,7 @@ def http_client(
         ValueError: If the library is neither of the two.
     """
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
-    return _guarded_client(False, library, options, observer, transport, client_options)
+    return _guarded_client(False, library, options, observer, sink, transport, client_options)
 
 
 def async_http_client(
@@ -162,9 +172,10 @@ def async_http_client(
     on_outcome: Callable[[Outcome], object] | None = None,
     on_stall: Callable[[StallNotice], object] | None = None,
     on_reconnect: Callable[[Reconnecting], object] | None = None,
+    sink: Callable[[], Sink] | None = None,
     transport: Any = None,
     **client_options: Any,
 ) -> Any:
     """Return the async twin of `http_client`, for ``AsyncOpenAI(http_client=...)`` and kin."""
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
-    return _guarded_client(True, library, options, observer, transport, client_options)
+    return _guarded_client(True, library, options, observer, sink, transport, client_options)

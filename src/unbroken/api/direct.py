@@ -16,6 +16,7 @@ from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.errors import StreamingError
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.sinks.base import GuardedSink, Sink
 from unbroken.transports._family import MODE_HEADER, checked
 
 __all__ = ["astream", "stream"]
@@ -41,6 +42,7 @@ def stream(
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     on_complete: Callable[[str], object] | None = None,
     on_outcome: Callable[[Outcome], object] | None = None,
+    sink: Sink | Callable[[], Sink] | None = None,
     **body: Any,
 ) -> EventStream:
     """Return a stream of events from a model, without an SDK.
@@ -72,9 +74,12 @@ def stream(
         on_stall: Called when nothing moves for a while; on a thread of Unbroken's, so it must
             return soon.
         on_reconnect: Called before every further upstream request.
-        on_complete: Called at a proven end with the whole text.
+        on_complete: Called at a proven end with the whole text; where `Outcome.overflowed`
+            (an answer of more than `max_replay_bytes`), with its beginning.
         on_outcome: Called at every end with the outcome. An exception in a callback is
             logged once, and the stream goes on.
+        sink: What the stream is written to while it comes, or a function that makes it; see
+            `unbroken.sinks`.
         body: Further fields of the request's body, in the provider's words.
 
     Raises:
@@ -104,6 +109,7 @@ def astream(
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     on_complete: Callable[[str], object] | None = None,
     on_outcome: Callable[[Outcome], object] | None = None,
+    sink: Sink | Callable[[], Sink] | None = None,
     **body: Any,
 ) -> AsyncEventStream:
     """Return the async twin of `stream`, for asyncio and trio.
@@ -138,6 +144,7 @@ def _setup(
     client: Any,
     library: str,
     callbacks: dict[str, Any],
+    sink: Sink | Callable[[], Sink] | None,
     body: dict[str, Any],
 ) -> Setup:
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
@@ -171,7 +178,8 @@ def _setup(
             client_headers=known,
         )
     sender = Sender(client, library, asynchronous=asynchronous)
-    return Setup(request, speaks, options, Handlers(**callbacks), sender)
+    guarded = None if sink is None else GuardedSink(sink)
+    return Setup(request, speaks, options, Handlers(**callbacks), sender, guarded)
 
 
 def _in_force(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator
+from io import StringIO
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
@@ -14,10 +15,12 @@ from unbroken.core.errors import StreamingError
 from unbroken.core.events import Event, Text
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.core.pieces import mended
 from unbroken.core.request import Request
 from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.drivers.base import Driver
 from unbroken.drivers.sync import SyncDriver
+from unbroken.sinks.base import GuardedSink
 from unbroken.transports._client import AsyncClientUpstream, ClientUpstream
 
 __all__ = ["AsyncEventStream", "EventStream", "Sender", "Setup"]
@@ -59,15 +62,22 @@ class Setup:
         options: Options,
         handlers: Handlers,
         client: Sender,
+        sink: GuardedSink | None = None,
     ) -> None:
         self.request = request
         self.dialect = dialect
         self.options = options
         self.handlers = handlers
         self.client = client
+        self.sink = sink
         self.driver: Driver | None = None
         self.closed = False
         self.aborted = False
+
+    def never_begun(self) -> None:
+        """Closed before anything was asked for: nobody else closes the sink."""
+        if self.sink is not None and self.driver is None:
+            self.sink.close(None)
 
     def watch(self, driver: Driver) -> None:
         self.driver = driver
@@ -103,6 +113,20 @@ class _Common:
     def request(self) -> Request:
         """The request as it is sent first. Its headers may hold a key."""
         return self._setup.request
+
+
+def _whole_text(outcome: Outcome, read: StringIO | None) -> str:
+    """Return the whole text: as it is kept, or else as it was read."""
+    if sum(map(len, outcome.texts.values())) >= outcome.characters:
+        return outcome.text
+    if read is None:
+        msg = (
+            f"the answer of {outcome.characters} characters is longer than is kept"
+            " (max_replay_bytes), and its beginning was read before: read it with iter_text(),"
+            " or give the stream a sink"
+        )
+        raise ValueError(msg)
+    return mended(read.getvalue())
 
 
 class EventStream(_Common):
@@ -144,10 +168,13 @@ class EventStream(_Common):
 
         Raises:
             StreamingError: If the answer is not whole; `StreamingError.outcome` has the rest.
+            ValueError: If it is longer than `max_replay_bytes`, and part was read before.
         """
-        for _ in self._events:
-            pass
-        return self.outcome.text
+        whole = StringIO() if self._setup.driver is None else None
+        for text in self.iter_text():
+            if whole is not None:
+                whole.write(text)
+        return _whole_text(self.outcome, whole)
 
     def abort(self) -> None:
         """End the stream from outside: from another thread, or from a callback.
@@ -163,6 +190,7 @@ class EventStream(_Common):
     def close(self) -> None:
         """Release the connection. In another thread than the one that reads, like `abort`."""
         self._setup.closed = True
+        self._setup.never_begun()
         try:
             self._events.close()
         except ValueError:  # it is running: another thread reads
@@ -180,6 +208,7 @@ def _run(setup: Setup) -> Generator[Event, None, None]:
         options=setup.options,
         observer=handlers,
         upstream=ClientUpstream(client.http, client.get),
+        sink=setup.sink,
     )
     setup.watch(driver)
     if setup.aborted:
@@ -255,6 +284,7 @@ class AsyncEventStream(_Common):
                 options=setup.options,
                 observer=handlers,
                 upstream=AsyncClientUpstream(setup.client.http, setup.client.get),
+                sink=setup.sink,
             )
             setup.watch(driver)
             if setup.aborted:
@@ -293,10 +323,13 @@ class AsyncEventStream(_Common):
 
         Raises:
             StreamingError: If the answer is not whole; `StreamingError.outcome` has the rest.
+            ValueError: If it is longer than `max_replay_bytes`, and part was read before.
         """
-        async for _ in self:
-            pass
-        return self.outcome.text
+        whole = StringIO() if self._setup.driver is None else None
+        async for text in self.iter_text():
+            if whole is not None:
+                whole.write(text)
+        return _whole_text(self.outcome, whole)
 
     def abort(self) -> None:
         """End the stream from outside: from any task or thread, or from a callback.
@@ -312,6 +345,7 @@ class AsyncEventStream(_Common):
     async def aclose(self) -> None:
         """Release the connection. While another task reads, like `abort`."""
         self._setup.closed = True
+        self._setup.never_begun()
         if self._reading:
             self.abort()
             return

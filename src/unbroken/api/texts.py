@@ -114,6 +114,21 @@ def _cohere_delta(event: Any) -> str:
     return _part(content) if content is not None else ""
 
 
+def _message_part(event: Any) -> str:
+    """LangChain: a part of a message, which adds up to the message."""
+    return _joined(_get(event, "content"))
+
+
+def _pydantic_ai(event: Any) -> str:
+    """pydantic-ai says what was added to which part, and gives a part's first words with it."""
+    delta, part = _get(event, "delta"), _get(event, "part")
+    if _get(delta, "part_delta_kind") == "text":
+        return _joined(_get(delta, "content_delta"))
+    if _get(event, "event_kind") == "part_start" and _get(part, "part_kind") == "text":
+        return _joined(_get(part, "content"))
+    return ""
+
+
 _BY_TYPE: dict[str, Callable[[Any], str]] = {
     "response.output_text.delta": _delta,  # OpenAI Responses
     "content_block_start": _anthropic_start,
@@ -122,6 +137,7 @@ _BY_TYPE: dict[str, Callable[[Any], str]] = {
     "chunk": _nothing,  # openai's chat helper: its `content.delta` says it again
     "content.delta": _delta,  # openai's chat helper; Gemini interactions
     "content-delta": _cohere_delta,
+    "AIMessageChunk": _message_part,
 }
 """Events that name their type. A type that is not here may still have one of the shapes."""
 
@@ -132,6 +148,7 @@ _BY_FIELD: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("response", _ollama_generate),
     ("token", _text_generation),
     ("data", _wrapped),
+    ("event_kind", _pydantic_ai),
 )
 """Events known by a field, in this order."""
 
@@ -164,7 +181,8 @@ def iter_text(stream: Iterable[Any]) -> Iterator[str]:
     """Yield the text of any SDK's stream, whatever odd events it holds.
 
     OpenAI (chat, responses, completions, the ``.stream()`` helpers) and all that are
-    compatible with it, Anthropic, Gemini, Ollama, Mistral, Cohere, and `unbroken.stream`.
+    compatible with it, Anthropic, Gemini, Ollama, Mistral, Groq, Cohere, LangChain, the events
+    of pydantic-ai, litellm, and `unbroken.stream`.
     Events without text are passed over; nothing is looked up that might be missing. What
     the stream raises is raised here.
 

@@ -12,6 +12,7 @@ from unbroken.api.clients import LIBRARIES, load_library
 from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.sinks.base import Sink, must_make_sinks
 from unbroken.telemetry import Callbacks
 
 __all__ = ["wrap"]
@@ -21,6 +22,8 @@ _log = logging.getLogger("unbroken")
 _DEPTH = 4
 """How many attributes lie between an SDK's client and its HTTP client, at most (Cohere's)."""
 _MOST_OBJECTS = 500
+_SDKS = frozenset({"anthropic", "cohere", "google", "groq", "mistralai", "ollama", "openai"})
+"""What other packages build on (langchain, pydantic-ai, instructor): also looked into."""
 
 
 def wrap(
@@ -30,6 +33,7 @@ def wrap(
     on_outcome: Callable[[Outcome], object] | None = None,
     on_stall: Callable[[StallNotice], object] | None = None,
     on_reconnect: Callable[[Reconnecting], object] | None = None,
+    sink: Callable[[], Sink] | None = None,
 ) -> _Client:
     """Put Unbroken under an SDK client that is already built and configured.
 
@@ -39,12 +43,14 @@ def wrap(
     changes nothing.
 
     Args:
-        client: OpenAI, Anthropic, google-genai, Ollama, Mistral, Groq or any other client
-            that keeps an httpx2 or httpx client; or such a client itself.
+        client: OpenAI, Anthropic, google-genai, Ollama, Mistral, Groq, Cohere or any other
+            client that keeps an httpx2 or httpx client; a LangChain model, a pydantic-ai agent,
+            model or provider, or an instructor client that holds one; or an HTTP client itself.
         options: How to treat streams.
         on_outcome: Called with the outcome of every stream.
         on_stall: Called when nothing moves for a while.
         on_reconnect: Called before every further upstream request.
+        sink: Makes what each stream is written to while it comes; see `unbroken.sinks`.
 
     Returns:
         The same client.
@@ -52,6 +58,7 @@ def wrap(
     Raises:
         TypeError: If no HTTP client can be found in it.
     """
+    must_make_sinks(sink)
     found = list(_http_clients(client))
     if not found:
         name = f"{type(client).__module__}.{type(client).__qualname__}"
@@ -62,7 +69,7 @@ def wrap(
         raise TypeError(msg)
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
     for library, http_client in found:
-        _wrap_in_place(library, http_client, options, observer)
+        _wrap_in_place(library, http_client, options, observer, sink)
     if _async_by_aiohttp(client):
         _log.warning(
             "the async calls of this google-genai client go through aiohttp, which Unbroken"
@@ -75,10 +82,11 @@ def wrap(
 def _http_clients(client: Any) -> Iterator[tuple[str, Any]]:
     """Yield the HTTP clients that an SDK's client keeps, with their library's name.
 
-    Only objects of the SDK's own packages are looked into, and only a few levels deep.
+    Only objects of its own packages and of `_SDKS` are looked into, and only a few levels deep.
     """
     packages = {kind.__module__.partition(".")[0] for kind in type(client).__mro__}
     packages -= {"builtins", "typing", "abc", "pydantic"}
+    packages |= _SDKS
     todo: deque[tuple[Any, int]] = deque([(client, 0)])
     seen: set[int] = set()
     while todo and len(seen) < _MOST_OBJECTS:
@@ -103,7 +111,11 @@ def _library_of(candidate: Any) -> str | None:
 
 
 def _wrap_in_place(
-    library: str, http_client: Any, options: Options | None, observer: Callbacks
+    library: str,
+    http_client: Any,
+    options: Options | None,
+    observer: Callbacks,
+    sink: Callable[[], Sink] | None,
 ) -> None:
     http, ours = load_library(library)
     kind = ours.Transport if isinstance(http_client, http.Client) else ours.AsyncTransport
@@ -111,7 +123,7 @@ def _wrap_in_place(
     def guarded(inner: Any) -> Any:
         if inner is None or isinstance(inner, kind):
             return inner
-        return kind(inner, options=options, observer=observer)
+        return kind(inner, options=options, observer=observer, sink=sink)
 
     def guard(client: Any) -> Any:
         client._transport = guarded(client._transport)

@@ -76,6 +76,8 @@ class AsyncDriver(Driver):
                     return delivered
             elif kind is Deliver:
                 self._away = True
+                if self._sink is not None:
+                    self._sink.write(action.events)  # type: ignore[union-attr]
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 await self._connect(action)

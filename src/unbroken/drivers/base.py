@@ -16,8 +16,11 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.request import Request
 from unbroken.core.stream import Stream
+from unbroken.drivers.targets import Targets
 from unbroken.drivers.upstream import Wording
 from unbroken.governor import shared_budget
+from unbroken.journal import open_spill
+from unbroken.sinks.base import GuardedSink
 from unbroken.telemetry import Observer
 
 __all__ = ["ABORTED", "PROBLEM_BYTES", "PROBLEM_S", "Driver", "Record", "no_events"]
@@ -51,8 +54,8 @@ class Record:
 
     @property
     def text(self) -> str:
-        """The answer text that was delivered so far."""
-        return self._stream.received.text
+        """The answer text that was delivered so far; of a long one the beginning."""
+        return self._stream.received.kept_text
 
     @property
     def attempt(self) -> int:
@@ -71,6 +74,7 @@ class Driver:
         observer: Who hears of it.
         sent: The request was sent already.
         clock: Seconds, monotonic.
+        sink: Gets every delivery before the consumer does; closed with the stream.
     """
 
     def __init__(
@@ -83,11 +87,13 @@ class Driver:
         observer: Observer,
         sent: bool,
         clock: Callable[[], float] = time.monotonic,
+        sink: GuardedSink | None = None,
     ) -> None:
         self.clock = clock
         now = clock()
         budget = shared_budget()
         budget.started(now)
+        self._targets = Targets(options)
         self.stream = Stream(
             request,
             dialect,
@@ -96,8 +102,11 @@ class Driver:
             wall_time=time.time(),
             jitter=_random.random,
             permit=partial(budget.permit, share=options.heal_share, least=options.heals_always),
+            blocked=self._why_not_now,
             sent=sent,
+            spill=partial(open_spill, options.spill_dir, options.max_spill_bytes),
         )
+        self._sink = sink
         self.record = Record(self.stream)
         self._wording = wording
         self._observer = observer
@@ -114,7 +123,17 @@ class Driver:
         """The outcome; final once the stream is over."""
         return self.stream.outcome
 
+    def _why_not_now(self, now: float, request: Request) -> str | None:
+        """Return why nothing of ours should be sent where this request goes, or None."""
+        self._report_attempts()  # the failure that is being decided on counts
+        return self._targets.why_not(now, request)
+
+    def _report_attempts(self) -> None:
+        for ended in self.stream.take_ended():
+            self._targets.ended(ended)
+
     def _tell(self) -> None:
+        self._report_attempts()
         for notice in self.stream.take_notices():
             self._observer.notice(notice)
 
@@ -168,7 +187,15 @@ class Driver:
         self._tell()
         if not self._finished:
             self._finished = True
+            self._targets.over()
+            self._close_sink(self.stream.outcome)
             self._observer.outcome(self.stream.outcome)
+
+    def _close_sink(self, outcome: Outcome) -> None:
+        if self._sink is not None:
+            for delivery in self.stream.queued:  # the provider's last error frame
+                self._sink.write(delivery.events)
+            self._sink.close(outcome)
 
     def _settle(self) -> None:
         """The consumer left: settle the outcome. No error of ours may reach who leaves."""
@@ -211,6 +238,9 @@ class Driver:
             raise self._broken(bug) from bug
         self._observer.internal_error(bug)
         self._bypassed = True
+        self.stream.received.release()
+        if self._sink is not None:
+            self._sink.abandon("unbroken itself failed, and what came after was not read")
         return rest
 
     def _broken(self, bug: Exception) -> Exception:
@@ -225,8 +255,10 @@ class Driver:
         outcome = self.stream.account(self.clock())
         outcome.status, outcome.complete = "failed", False
         outcome.faults = [*outcome.faults, fault]
+        self.stream.received.release()
         if not self._finished:
             self._finished = True
+            self._close_sink(outcome)
             self._observer.outcome(outcome)
         return self._exception(outcome, fault)
 

@@ -86,16 +86,18 @@ def exception_for(
     return error
 
 
-_USER_AGENT = re.compile(r"(?:Async)?(OpenAI|Anthropic)\w*/Python (\d+)")
+_USER_AGENT = re.compile(r"(?:Async)?(OpenAI|Anthropic|Groq)\w*/Python (\d+)\.(\d+)")
+_OPENAI_WRAPS = (3, 52)
+"""Seen from here on; 3.3, to which instructor is bound, does not."""
 
 
 def _unwrapping_sdk(user_agent: str) -> str:
     """Return the SDK that lets a body's exception through as it is, or ``""``.
 
-    Seen by running them: anthropic up to 2.11, and openai before 3.
+    Seen by running them: anthropic up to 2.11, groq 1.7, and openai up to 3.3.
     """
     found = _USER_AGENT.search(user_agent)
     if found is None:
         return ""
-    name, major = found[1].lower(), int(found[2])
-    return "" if name == "openai" and major >= 3 else name
+    name, version = found[1].lower(), (int(found[2]), int(found[3]))
+    return "" if name == "openai" and version >= _OPENAI_WRAPS else name

@@ -101,7 +101,8 @@ def _plan(request: Any, options: Options) -> Plan | None:
         return Plan(facts, dialect, once, None)
     if not dialect.wants_stream(facts):
         return None
-    request.headers["accept-encoding"] = "identity"
+    if not facts.signed:  # AWS refuses a request in which a signed header was changed
+        request.headers["accept-encoding"] = "identity"
     headers = tuple(request.headers.multi_items())
     return Plan(
         Request(method=facts.method, url=facts.url, headers=headers, body=body),
@@ -152,11 +153,18 @@ def _is_readable(response: Any) -> bool:
     return all(each.strip() in known for each in encoding.split(","))
 
 
-def response_headers(response: Any) -> Any:
-    """Return the headers for the SDK: those of the response, but for what no longer holds."""
+def response_headers(plan: Plan, response: Any) -> Any:
+    """Return the headers for the SDK: those of the response, but for what no longer holds.
+
+    In place of a page or a JSON error comes the stream of a later attempt, or our exception;
+    cohere and mistralai look at the type before they read either.
+    """
     headers = response.headers.copy()
     for name in ("content-encoding", "content-length"):
         headers.pop(name, None)
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if plan.options.mode != "observe" and given not in plan.dialect.content_types:
+        headers["content-type"] = plan.dialect.content_types[0]
     return headers
 
 
@@ -266,6 +274,8 @@ class Wording:
     def build(self, request: Request, *, connect_s: float | None, head_s: float | None) -> Any:
         """Return the library's request for one of ours, with the timeouts that rule it."""
         extensions = dict(self.request.extensions)
+        if request.host != self.request.url.host:
+            extensions.pop("sni_hostname", None)  # another target has a name of its own
         given = extensions.get("timeout") or {}
         extensions["timeout"] = {
             **given,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 from unbroken.core.options import Options
 from unbroken.core.request import Request
 from unbroken.drivers.sync import SyncDriver
+from unbroken.sinks.base import GuardedSink, Sink
 from unbroken.telemetry import Callbacks, Observer
 from unbroken.transports._family import (
     LiveStreams,
@@ -91,18 +92,25 @@ class SyncTransport:
         inner: Sends the requests; keeps proxies, TLS and limits as it was set up.
         options: How to treat streams.
         observer: Who hears of stalls, reconnections and outcomes.
+        sink: Makes the sink of each stream.
     """
 
     library: ModuleType
     byte_stream: type[Any]
 
     def __init__(
-        self, inner: Any, *, options: Options | None = None, observer: Observer | None = None
+        self,
+        inner: Any,
+        *,
+        options: Options | None = None,
+        observer: Observer | None = None,
+        sink: Callable[[], Sink] | None = None,
     ) -> None:
         self._inner = inner
         self._options = checked(options)
         self._live = LiveStreams()
         self._observer = observer or Callbacks()
+        self._make_sink = sink
 
     def handle_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
@@ -110,6 +118,7 @@ class SyncTransport:
         response = self._inner.handle_request(request)
         if plan is None or not is_protected(plan, response):
             return response
+        sink = None if self._make_sink is None else GuardedSink(self._make_sink)
         try:
             driver = SyncDriver(
                 plan.request,
@@ -118,15 +127,18 @@ class SyncTransport:
                 observer=self._observer,
                 upstream=_Upstream(self.library, request, self._inner),
                 body=Body(response, request),
+                sink=sink,
             )
         except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
             self._observer.internal_error(bug)
+            if sink is not None:
+                sink.abandon("unbroken itself failed, and the stream was not read")
             return response
         if plan.options.mode != "observe":
             self._live.add(driver)
         return self.library.Response(
             status_code=response.status_code,
-            headers=response_headers(response),
+            headers=response_headers(plan, response),
             stream=self.byte_stream(driver),
             extensions={**response.extensions, "unbroken": driver.record},
         )
