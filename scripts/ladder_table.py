@@ -12,7 +12,7 @@ import msgspec
 
 from unbroken.core.dialects import DIALECTS
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.options import RUNGS
+from unbroken.core.options import RUNGS, Options
 from unbroken.core.recovery.capabilities import Capability, built_in_rows
 from unbroken.core.recovery.ladder import ANCHOR_LETTERS, REPLAY_ALWAYS_BELOW
 
@@ -23,10 +23,21 @@ __all__ = ["PAGE", "page"]
 _HEAD = """\
 <!-- Written by scripts/ladder_table.py from src/unbroken/core: change that, then run
      `python scripts/ladder_table.py`. -->
-# Ladder and capabilities
+# Clocks, ladder and capabilities
 
-The ways to recover, in the order in which they are tried, and what Unbroken knows of providers and
-models. [How recovery works](../explanation/how-recovery-works.md) explains them.
+When an attempt is given up, the ways to recover in the order in which they are tried, and what
+Unbroken knows of providers and models.
+[How recovery works](../explanation/how-recovery-works.md) explains them.
+
+## Clocks
+
+Each clock is an option of [`Clocks`](options.md). At a third of a limit, and of missing progress
+after the notice, `on_stall` hears of it and nothing else happens. Pings, comments and empty deltas
+are bytes, but no progress. A shorter read timeout of yours wins.
+
+| clock | runs | by default | `profile="interactive"` |
+|---|---|---|---|
+{clocks}
 
 ## Rungs
 
@@ -34,7 +45,30 @@ models. [How recovery works](../explanation/how-recovery-works.md) explains them
 |---|---|---|---|---|\
 """
 
+_CLOCK_ROWS = {
+    "connect_s": "while a connection is opened, for requests of ours",
+    "first_event_s": "from the request to the first event",
+    "silence_s": "while no byte comes",
+    "progress_text_s": "while text is written and no content comes",
+    "progress_slow_s": "before the first content, in thinking and in tool input",
+    "notice_s": "until `on_stall` hears of missing progress",
+    "floor_chars_per_s": "over `floor_window_s`, while text is written: characters a second",
+    "total_s": "for the whole stream",
+}
+
 _RUNG_ROWS = {
+    "cursor": (
+        "the connection broke, and the provider keeps the answer so that it can be read on",
+        "a GET with the place that was reached; no prompt",
+        "nothing: it is the same answer",
+        "`byte-exact`",
+    ),
+    "target": (
+        ("you listed `targets`, and its `when` has the fault; another dialect only before content"),
+        "to another model, key or provider what retry, prefill or user-turn would send",
+        "what that rung must prove",
+        "that of that rung",
+    ),
     "retry": (
         "nothing of the answer was delivered, or only reasoning that can be closed legally",
         "the same request",
@@ -67,10 +101,13 @@ _RUNG_ROWS = {
 _RULES = """\
 
 Not open, whatever the rung: after the finish was delivered; after part of a tool call was
-delivered; for an error that would come again (a wrong key, no quota, a safety block); with
-`allow_resend=False`; beyond [the budgets](options.md). `retry` and `replay` are not open, once
+delivered, but for `cursor`; for an error that would come again (a wrong key, no quota: there only
+`target`; a safety block: nothing); with `allow_resend=False`, but for `cursor`; beyond
+[the budgets](options.md); while the circuit breaker of the target is open; for a signed request
+(AWS), unless it is unchanged and at most 300 s old, or `authorize` signs it.
+`retry` and `replay` are not open, once
 more than a status arrived, for a request with work at the provider (hosted or MCP tools,
-`background`), unless `retry_server_tools`. `replay`, `prefill` and `user-turn` want one choice.
+`background`), unless `retry_server_tools`. `prefill` and `user-turn` want one choice.
 `prefill` and `user-turn` are not open for JSON mode or a strict schema, after a tool call, and
 where the provider keeps the answer under an id (Responses, unless `store=False`); each is tried
 twice at one place. In anchors an ideograph counts two letters; an anchor grows, up to 512
@@ -92,8 +129,10 @@ _DIALECTS = """\
 
 ## Dialects
 
-| dialect | wire | last marker | numbers its events | thinking without text is issued again |
-|---|---|---|---|---|\
+*Repeats thinking*: after thinking, and no text yet, the turn may be issued again.
+
+| dialect | wire | last marker | numbers events | repeats thinking | resume of its own |
+|---|---|---|---|---|---|\
 """
 
 _VARIANTS = """\
@@ -103,6 +142,25 @@ Services whose good answers end in another way than their dialect says:
 | dialect | service | may leave out |
 |---|---|---|\
 """
+
+
+_RESUMES = {
+    "openai-responses": "with `background: true`",
+    "gemini-interactions": "where events carry an `event_id`",
+    "openai-chat": "llama.cpp, with the header `X-Conversation-Id`",
+    "openai-completions": "llama.cpp, with the header `X-Conversation-Id`",
+}
+_HAS_CURSOR = {name for name, each in DIALECTS.items() if type(each).cursor is not Dialect.cursor}
+assert set(_RESUMES) == _HAS_CURSOR, _HAS_CURSOR
+
+
+def _clock(name: str) -> str:
+    def shown(value: float | None) -> str:
+        unit = "" if name == "floor_chars_per_s" else " s"
+        return "none" if value is None else f"{value:g}{unit}"
+
+    ours = [getattr(Options(profile=p).timing, name) for p in ("default", "interactive")]
+    return f"| `{name}` | {_CLOCK_ROWS[name]} | {shown(ours[0])} | {shown(ours[1])} |"
 
 
 def _cell(text: str) -> str:
@@ -145,7 +203,7 @@ def _dialect(dialect: Dialect) -> str:
     marker = "none: the finish" if dialect.last_marker is None else f"`{dialect.last_marker}`"
     return (
         f"| `{dialect.name}` | {dialect.wire} | {marker} | {_yes(dialect.numbered)}"
-        f" | {_yes(dialect.reissue_after_reasoning)} |"
+        f" | {_yes(dialect.reissue_after_reasoning)} | {_RESUMES.get(dialect.name, 'no')} |"
     )
 
 
@@ -171,9 +229,10 @@ def page() -> str:
         for variant in dialect.variants
         if variant.missing_finish_legal or variant.missing_marker_legal
     ]
+    clocks = "\n".join(map(_clock, _CLOCK_ROWS))
     return "\n".join(
         [
-            _HEAD, *rungs, _RULES, *map(_capability, built_in_rows()),
+            _HEAD.format(clocks=clocks), *rungs, _RULES, *map(_capability, built_in_rows()),
             _DIALECTS, *map(_dialect, DIALECTS.values()), _VARIANTS, *variants, "",
         ]
     )  # fmt: skip

@@ -82,7 +82,11 @@ def test_an_event_that_never_comes_is_named_or_made_good() -> None:
         assert outcomes == [outcome]
         with protected(server) as (sdk, outcomes):
             assert read_numbered(sdk) == STORY.text
-    assert outcomes[0].healed
+    assert [(f.kind.value, f.severity) for f in outcomes[0].faults] == [
+        ("missing-event", "warning")
+    ]
+    assert "repaired from response.output_text.done" in outcomes[0].faults[0].detail
+    assert len(outcomes[0].attempts) == 1, "nothing was asked for again"
 
 
 @pytest.mark.seed("000-dead-end-longer-timeout")
