@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from unbroken.core.dialects import by_name, recognise_request
-from unbroken.core.dialects.anthropic_messages_ask import MAX_TOKENS
+from unbroken.core.dialects.anthropic_messages.ask import MAX_TOKENS
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.request import Request
 

@@ -10,7 +10,7 @@ import openai
 
 from tests.core.dialects.helpers import decode
 from unbroken.core.dialects.base import Answer, AnswerCall
-from unbroken.core.dialects.openai_responses import OpenAIResponses
+from unbroken.core.dialects.openai_responses.dialect import OpenAIResponses
 from unbroken.core.frames import Frame
 
 DIALECT = OpenAIResponses()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbroken.core.dialects import DIALECTS, by_name
-from unbroken.core.dialects.anthropic_messages_ask import MAX_TOKENS
+from unbroken.core.dialects.anthropic_messages.ask import MAX_TOKENS
 from unbroken.core.dialects.ask import Ask, AskedCall, Function, Result, Turn
 from unbroken.core.request import Request
 

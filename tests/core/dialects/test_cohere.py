@@ -12,8 +12,8 @@ import pytest
 from tests.core.dialects.helpers import calls_of, decode, proven, read, request, splice, until
 from tests.core.scripted import Reply, ask, frames, play
 from unbroken.core.dialects.base import Answer, AnswerCall, MalformedPayloadError, RequestFacts
-from unbroken.core.dialects.cohere import Cohere
-from unbroken.core.dialects.cohere_splice import write
+from unbroken.core.dialects.cohere.dialect import Cohere
+from unbroken.core.dialects.cohere.splice import write
 from unbroken.core.events import (
     Close,
     End,

@@ -19,7 +19,7 @@ from unbroken.core.dialects.base import (
     Place,
     RequestFacts,
 )
-from unbroken.core.dialects.gemini_interactions import GeminiInteractions
+from unbroken.core.dialects.gemini_interactions.dialect import GeminiInteractions
 from unbroken.core.events import (
     Close,
     End,

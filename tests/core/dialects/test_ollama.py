@@ -13,7 +13,7 @@ from tests.core.dialects.helpers import calls_of, decode, proven, read, request,
 from tests.support import bodies
 from unbroken.core.checks.completeness import Completeness
 from unbroken.core.dialects.base import Answer, AnswerCall, MalformedPayloadError, RequestFacts
-from unbroken.core.dialects.ollama import Ollama
+from unbroken.core.dialects.ollama.dialect import Ollama
 from unbroken.core.events import (
     End,
     Event,

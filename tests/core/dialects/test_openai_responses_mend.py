@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.dialects import responses_kit as kit
 from tests.core.scripted import Reply, Run, play
-from unbroken.core.dialects._payload import sse
+from unbroken.core.dialects.payloads import sse
 from unbroken.core.options import Options
 from unbroken.core.request import Request
 from unbroken.core.verdict import check

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, get_args
 
-from unbroken.core.dialects.anthropic_messages import AnthropicMessages
+from unbroken.core.dialects.anthropic_messages.dialect import AnthropicMessages
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.dialects.bedrock_converse import BedrockConverse
-from unbroken.core.dialects.bedrock_invoke import BedrockInvoke
-from unbroken.core.dialects.cohere import Cohere
-from unbroken.core.dialects.gemini import Gemini
-from unbroken.core.dialects.gemini_array import GeminiArray
-from unbroken.core.dialects.gemini_interactions import GeminiInteractions
-from unbroken.core.dialects.ollama import Ollama
+from unbroken.core.dialects.bedrock.converse import BedrockConverse
+from unbroken.core.dialects.bedrock.invoke import BedrockInvoke
+from unbroken.core.dialects.cohere.dialect import Cohere
+from unbroken.core.dialects.gemini.array import GeminiArray
+from unbroken.core.dialects.gemini.dialect import Gemini
+from unbroken.core.dialects.gemini_interactions.dialect import GeminiInteractions
+from unbroken.core.dialects.ollama.dialect import Ollama
 from unbroken.core.dialects.openai_assistants import OpenAIAssistants
-from unbroken.core.dialects.openai_chat import OpenAIChat
+from unbroken.core.dialects.openai_chat.dialect import OpenAIChat
 from unbroken.core.dialects.openai_completions import OpenAICompletions
-from unbroken.core.dialects.openai_responses import OpenAIResponses
+from unbroken.core.dialects.openai_responses.dialect import OpenAIResponses
 from unbroken.core.frames import Frame
 from unbroken.core.request import Request
 from unbroken.core.wire import Wire

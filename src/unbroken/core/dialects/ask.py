@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, ParamSpec, TypeVar
 
 import msgspec
 
-from unbroken.core.dialects._payload import dump, string
+from unbroken.core.dialects.payloads import dump, string
 
 __all__ = [
     "Ask",

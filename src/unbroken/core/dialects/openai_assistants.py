@@ -14,16 +14,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from unbroken.core.dialects._payload import (
-    bare_error,
-    number,
-    positive,
-    record,
-    records,
-    sse,
-    string,
-    under,
-)
 from unbroken.core.dialects.base import (
     Answer,
     Dialect,
@@ -33,6 +23,16 @@ from unbroken.core.dialects.base import (
     Variant,
     error_from,
     parse_payload,
+)
+from unbroken.core.dialects.payloads import (
+    bare_error,
+    number,
+    positive,
+    record,
+    records,
+    sse,
+    string,
+    under,
 )
 from unbroken.core.events import (
     Close,

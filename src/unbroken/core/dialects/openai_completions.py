@@ -17,18 +17,6 @@ from typing import Any
 import msgspec
 
 from unbroken.core.dialects._llama_stream import llama_cursor
-from unbroken.core.dialects._payload import (
-    bare_error,
-    number,
-    parsed,
-    positive,
-    record,
-    records,
-    sse,
-    string,
-    strings,
-    under,
-)
 from unbroken.core.dialects.base import (
     Answer,
     Cursor,
@@ -39,6 +27,18 @@ from unbroken.core.dialects.base import (
     Variant,
     error_from,
     parse_payload,
+)
+from unbroken.core.dialects.payloads import (
+    bare_error,
+    number,
+    parsed,
+    positive,
+    record,
+    records,
+    sse,
+    string,
+    strings,
+    under,
 )
 from unbroken.core.events import (
     Block,

@@ -193,6 +193,7 @@ class AnchorMatch:
         if not sent.strip():
             self._echo.possible = False  # the same as the direct way
         self._begun = False
+        self._half = ""  # of a pair, whose other half has not come
         self.diverged = False
         self.matched = False
 
@@ -201,6 +202,9 @@ class AnchorMatch:
             return text
         if self.diverged:
             return ""
+        text = self._half + text
+        self._half = text[-1:] if ends_in_half(text) else ""
+        text = mended(text)
         if not self._begun:
             text = text.lstrip()
             if not text:
@@ -225,4 +229,4 @@ class AnchorMatch:
 
     def _take(self, way: _Expected) -> str:
         self.matched = True
-        return "".join(way.rest)
+        return "".join(way.rest) + self._half

@@ -1,0 +1,1 @@
+"""Anthropic Messages: blocks that are opened and closed."""

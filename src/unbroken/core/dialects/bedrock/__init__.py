@@ -1,0 +1,1 @@
+"""Amazon Bedrock: ConverseStream, and InvokeModel with a provider's own events inside."""

@@ -1,0 +1,1 @@
+"""Gemini ``streamGenerateContent``, as server-sent events and as a JSON array."""

@@ -1,0 +1,1 @@
+"""Gemini Interactions: steps, kept by Google, that can be read on."""

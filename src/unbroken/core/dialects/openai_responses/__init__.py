@@ -1,0 +1,1 @@
+"""OpenAI Responses: numbered events, whose texts the provider repeats."""
