@@ -176,3 +176,14 @@ def test_call_cut_by_the_token_limit_is_a_proven_end_and_passes_as_it_is():
     assert run.delivered == b"".join(sent)
     assert run.outcome.status == "limited"
     assert [call.complete for call in run.outcome.tool_calls] == [False]
+
+
+def test_plain_text_behind_a_held_call_waits_for_it():
+    """The short way for reads of plain text must not overtake what is held."""
+    sent = answer("openai-chat")
+    first, *_ = calls_in(sent, "openai-chat")
+    words = frames("It is on its way now, wait", size=6)[1:-2]  # nothing but text
+    run = play([Reply([*sent[: first + 1], *words], end="reset")],
+               options=Options(max_attempts=1))  # fmt: skip
+    assert run.delivered == b"".join(sent[:first])
+    assert run.outcome.text == TEXT

@@ -42,22 +42,20 @@ from unbroken.core.attempt import Attempt, Step
 from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.checks.liveness import Liveness, StallNotice
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.events import Event, TextRun
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.core.outlet import Outlet
 from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Received
 from unbroken.core.recovery.backoff import may_retry, retry_after_s
-from unbroken.core.recovery.delivery import Delivery, is_content
 from unbroken.core.recovery.ladder import Broken, Plan, may_replay
 from unbroken.core.recovery.machine import BEFORE_BODY, Decision, Recovery
-from unbroken.core.recovery.splice import Piece, Splice
+from unbroken.core.recovery.splice import Splice
 from unbroken.core.recovery.translate import Translation
 from unbroken.core.redact import Redactor
 from unbroken.core.request import Request
 from unbroken.core.spill import Spill
-from unbroken.core.wire.json_array import in_place
 
 __all__ = ["Stream"]
 
@@ -130,18 +128,23 @@ class Stream:
         self._ended: list[Ended] = []
         self._attempt: Attempt | None = None
         self._liveness = Liveness(options.timing, now=now)
-        self._splice: Splice | Translation | None = None
+        self._outlet = Outlet(
+            dialect,
+            options=options,
+            received=self.received,
+            account=self._account,
+            recovery=self._recovery,
+            actions=self._actions,
+        )
         self._plan: Plan | None = None
         self._body: Plan | None = None  # how the body that is read began, before any cursor
         self._broken: Broken | None = None
         self._asked = request  # by the running attempt, before any cursor
         self._arrived = False
         self._kept: Attempt | None = None  # goes on once its cursor is answered
-        self._delivery = self._new_delivery(first=True)
         self._retry_at: float | None = None
         self._ended_at: float | None = None
         self._bytes_in = 0
-        self._bytes_out = 0
         self._owned = not sent
         if not sent:
             self._actions.append(Connect(self._authorized(request), 1))
@@ -182,7 +185,8 @@ class Stream:
     @property
     def spliced(self) -> bool:
         """Whether a continuation was written onto the wire."""
-        return self._splice is not None and self._splice.proven
+        splice = self._outlet.splice
+        return splice is not None and splice.proven
 
     @property
     def connecting(self) -> bool:
@@ -212,7 +216,7 @@ class Stream:
         if self._state is _State.WAITING:
             times.append(self._retry_at)
         elif self._state is _State.READING:
-            times += [self._liveness.next_timer(), self._delivery.next_timer()]
+            times += [self._liveness.next_timer(), self._outlet.next_timer()]
             if self._attempt is not None:
                 times.append(self._attempt.next_timer())
             if self._ended_at is not None:
@@ -350,10 +354,13 @@ class Stream:
         if self.options.mode == "observe":
             self._observe(data, attempt, now)
             return
-        if self._splice is None and self._delivery.idle and not self._recovery.active:
+        if self._outlet.idle and not self._recovery.active:
             passed = attempt.receive_texts(data)
             if passed is not None:
-                self._pass_texts(*passed, now)
+                self._liveness.text(now)
+                if self._liveness.counts_text:
+                    self._liveness.wrote(sum(map(len, passed[1].texts)), now)
+                self._outlet.texts(*passed, now)
                 return
         self._liveness.receive(now)
         steps = attempt.receive(data, now)
@@ -368,18 +375,15 @@ class Stream:
 
     def _observe(self, data: bytes, attempt: Attempt, now: float) -> None:
         self._liveness.receive(now)
-        self._account.delivering(self._plan)
-        events = []
-        for step in attempt.receive(data, now):
-            self.received.add(None, step.events)
-            for event in step.events:
-                self._liveness.event(event, now)
-            events += step.events
-        for event in attempt.take_ahead():
+        events = [event for step in attempt.receive(data, now) for event in step.events]
+        for event in (*events, *attempt.take_ahead()):
             self._liveness.event(event, now)
-        self._account.delivered(now)
-        self._bytes_out += len(data)
-        self._actions.append(Deliver(data, events))
+        self._outlet.observed(data, events, now)
+
+    def _observe_late(self, steps: list[Step], now: float) -> None:
+        """Record steps whose bytes are out already."""
+        for step in steps:
+            self._outlet.observed(b"", step.events, now)
 
     def receive_eof(self, now: float) -> None:
         """The body ended cleanly."""
@@ -429,7 +433,7 @@ class Stream:
         if self._ended_at is not None and now >= self._ended_at + _LINGER_S:
             self._body_ended("closed", now)
             return
-        self._deliver(self._delivery.handle_timer(now), now)
+        self._outlet.handle_timer(now)
         if not self._gaps_timer(now):
             return
         due = self._liveness.handle_timer(now)
@@ -452,9 +456,7 @@ class Stream:
         attempt = self._attempt
         steps = [] if attempt is None else attempt.handle_timer(now)
         if self.options.mode == "observe":
-            for step in steps:
-                self.received.add(None, step.events)
-                self._actions.append(Deliver(b"", step.events))  # the bytes are out already
+            self._observe_late(steps, now)
         elif steps:
             self._take(steps, now)
         if self._state is _State.READING and attempt is not None and self.options.mode != "observe":
@@ -495,94 +497,28 @@ class Stream:
 
     # Delivery -----------------------------------------------------------------------------
 
-    def _pass_texts(self, data: bytes, texts: TextRun, now: float) -> None:
-        """Deliver whole frames of nothing but text, before which nothing waits.
-
-        The common case of a healthy stream; `_take` does the same the long way.
-        """
-        self._liveness.text(now)
-        account = self._account
-        if not account.settled:
-            account.delivering(self._plan)
-        self.received.add_texts(texts.texts, texts.choice)
-        if not account.settled:
-            account.delivered(now)
-        if self._liveness.counts_text:
-            self._liveness.wrote(sum(map(len, texts.texts)), now)
-        self._bytes_out += len(data)
-        self._actions.append(Deliver(data, texts))
-
     def _take(self, steps: list[Step], now: float) -> None:
         """Let steps pass as far as they may."""
-        liveness, delivery, splice = self._liveness, self._delivery, self._splice
-        attempt = self._attempt
-        ready: list[Piece] = []
-        for step in steps:
-            frame, events = step.frame, step.events
-            for event in events:
-                liveness.event(event, now)
-            if (
-                attempt is not None
-                and attempt.error_step is not None
-                and (attempt.error_step.frame is frame)
-            ):
-                break  # the provider's error frame waits until nothing else can be done
-            if splice is None:
-                ready += delivery.offer(Piece(frame.raw, frame, events), now)
-                continue
-            for piece in splice.accept(frame, events):
-                ready += delivery.offer(piece, now)
-            if splice.diverged is not None:
+        error = None if self._attempt is None else self._attempt.error_step
+        for at, step in enumerate(steps):
+            for event in step.events:
+                self._liveness.event(event, now)
+            if error is not None and error.frame is step.frame:
+                # The provider's error frame waits until nothing else can be done.
+                steps = steps[:at]
                 break
-        if ready:
-            self._deliver(ready, now)
-        if splice is not None and splice.diverged is not None:
-            self._diverged(splice, now)
+        self._outlet.take(steps, now)
+        if self._outlet.diverged is not None:
+            self._diverged(now)
 
-    def _diverged(self, splice: Splice | Translation, now: float) -> None:
-        why = f"the attempt was given up: {splice.diverged}"
+    def _diverged(self, now: float) -> None:
+        why = f"the attempt was given up: {self._outlet.diverged}"
         # What the provider itself refuses to go on with is not asked for again.
-        refused = isinstance(splice, Splice) and splice.blocked
-        fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why, retryable=not refused)
+        retryable = not self._outlet.refused
         if self._body is not None and self._body.rung == "replay":
             self._recovery.refuse(self._body)
+        fault = Fault.of(FaultKind.PROTOCOL_VIOLATION, why, retryable=retryable)
         self._attempt_failed(fault, now, polite=False)
-
-    def _flush(self, now: float) -> None:
-        """The end is proven: let all pass that waits for it."""
-        splice = self._splice
-        last = [] if splice is None else splice.finish()
-        if splice is not None and splice.diverged is not None:
-            self._diverged(splice, now)
-            return
-        ready = [each for piece in last for each in self._delivery.offer(piece, now)]
-        self._deliver([*ready, *self._delivery.flush()], now)
-        self._succeed(now)
-
-    def _deliver(self, pieces: list[Piece], now: float) -> None:
-        if not pieces:
-            return
-        self._account.delivering(self._plan)
-        events: list[Event] = []
-        for piece in pieces:
-            self.received.add(piece.frame, piece.events)
-            events += piece.events
-        data = pieces[0].raw if len(pieces) == 1 else b"".join([piece.raw for piece in pieces])
-        if self.dialect.wire == "json-array":
-            data = self._in_array([piece.raw for piece in pieces])
-        self._bytes_out += len(data)
-        if self._recovery.active and any(is_content(event) for event in events):
-            self._recovery.progressed(now)
-        self._account.delivered(now)
-        self._actions.append(Deliver(data, events))
-
-    def _in_array(self, raws: list[bytes]) -> bytes:
-        """Return elements as they follow what was delivered: those before may be left out."""
-        begun, out = self._bytes_out > 0, []
-        for raw in raws:
-            out.append(in_place(raw, begun=begun))
-            begun = True
-        return b"".join(out)
 
     def salvage(self, data: bytes | None) -> bytes | None:
         """Return all bytes that the consumer has not got, for a driver that steps aside.
@@ -593,13 +529,13 @@ class Stream:
         Returns:
             None if they cannot be told for certain, or frames of ours are on the wire.
         """
-        queued = [action.data for action in self._actions if isinstance(action, Deliver)]
+        queued = [delivery.data for delivery in self.queued]
         if self.attempt_number > 1 or self._attempt is None or self._attempt.mended:
             return None
-        rest = [piece.raw for piece in self._delivery.held] + [self._attempt.pending]
+        rest = [*self._outlet.held, self._attempt.pending]
         if self.options.mode == "observe":
             rest = []  # all was passed on, part of a frame too
-        owed = self._bytes_in - self._bytes_out
+        owed = self._bytes_in - self._outlet.bytes_out
         if self.options.mode != "observe":
             owed -= self._attempt.left_out_bytes  # not to be passed on: the SDK would raise
         for last in ([], [data or b""]):
@@ -617,18 +553,18 @@ class Stream:
         open_end = attempt.fork() if attempt.unsettled else attempt
         steps = attempt.close(end)
         if self.options.mode == "observe":
-            for step in steps:
-                self.received.add(None, step.events)
-                self._actions.append(Deliver(b"", step.events))  # the bytes are out already
+            self._observe_late(steps, now)
         if attempt.fatal is None:
             if steps and self.options.mode != "observe":
                 self._take(steps, now)
                 if self._state is not _State.READING:
                     return
-            if self.options.mode == "observe":
-                self._succeed(now)
+            if self.options.mode != "observe":
+                self._outlet.finish(now)
+            if self._outlet.diverged is not None:
+                self._diverged(now)
             else:
-                self._flush(now)
+                self._succeed(now)
             return
         found = attempt.fatal
         if fault is not None and found.kind is FaultKind.CONNECTION_RESET:
@@ -684,7 +620,7 @@ class Stream:
         self._attempt_ended(attempt, blameless=not polite)
         self._actions.append(Disconnect(self.attempt_number))
         if self.options.mode != "observe":
-            self.received.close_calls(but=self._delivery.open_calls)
+            self._outlet.close_calls()
         plan = self._plan
         if plan is not None and plan.target is not None and fault.elsewhere and not fault.retryable:
             # A target's key or model is no good: that says nothing of the others.
@@ -701,7 +637,7 @@ class Stream:
             now=now,
             attempts=len(self._account.records),
             anything_arrived=self._arrived,
-            open_call_delivered=self._delivery.open_call_delivered,
+            open_call_delivered=self._outlet.open_call_delivered,
             polite=polite,
             until=self._total_deadline(),
             broken=self._broken,
@@ -745,6 +681,8 @@ class Stream:
         if plan.cursor is None:
             self._body = plan
             self._begin_anew(plan, now)
+        else:
+            self._outlet.goes_on(plan)
         self._retry_at = now + decision.wait_s
         self._state = _State.WAITING
         self._notices.append(
@@ -762,15 +700,12 @@ class Stream:
     def _begin_anew(self, plan: Plan, now: float) -> None:
         """Forget the attempt that broke, but for what was delivered of it."""
         assert self._facts is not None
-        assert not self._delivery.open_call_delivered, "the ladder is closed after part of a call"
         self._kept = self._broken = None
         self._asked = plan.request
-        self._delivery.drop()
-        self._delivery = self._new_delivery(first=not plan.spliced or plan.dialect is not None)
-        self._splice = None
+        splice: Splice | Translation | None = None
         if plan.dialect is not None:
             model = plan.target.model if plan.target is not None else None
-            self._splice = Translation(
+            splice = Translation(
                 self.dialect,
                 plan.dialect,
                 asked=self.request,
@@ -779,7 +714,8 @@ class Stream:
                 limit_bytes=self.options.max_replay_bytes,
             )
         elif plan.spliced:
-            self._splice = Splice(self.dialect, plan, self.received, facts=self._facts)
+            splice = Splice(self.dialect, plan, self.received, facts=self._facts)
+        self._outlet.begin(plan, splice)
 
     def _connect_if_due(self, now: float) -> None:
         if self._retry_at is None or now < self._retry_at:
@@ -819,10 +755,8 @@ class Stream:
         step = attempt.error_step if attempt is not None else None
         ours = self._body is not None and self._body.dialect is not None  # another dialect's frame
         if step is not None and self.options.mode != "observe" and not ours:
-            raw = step.frame.raw
-            raw = self._in_array([raw]) if self.dialect.wire == "json-array" else raw
-            self._actions.append(Deliver(raw, step.events))
-        self._delivery.drop()
+            self._outlet.error(step)
+        self._outlet.abandon()
         self._finish(fault, now)
 
     def _finish(self, fault: Fault | None, now: float) -> None:
@@ -841,16 +775,6 @@ class Stream:
         if self._make_spill is None or not may_replay(self.request, self.dialect, self.options):
             return None
         return self._make_spill()
-
-    def _new_delivery(self, *, first: bool) -> Delivery:
-        options = self.options
-        heal = options.mode == "heal"
-        return Delivery(
-            hold_lifecycle=first and heal,
-            hold_calls=heal and options.tool_calls == "hold",
-            max_held_bytes=options.max_held_bytes,
-            max_held_s=options.max_held_s,
-        )
 
 
 _RECEIVE = Receive()
