@@ -177,11 +177,10 @@ def choose(now: Situation) -> tuple[Plan | None, list[Skipped]]:
     skipped: list[Skipped] = []
     for rung, try_rung in _RUNGS.items():
         if rung != "cursor" and (closed := _closed_to_resending(now)) is not None:
-            return None, [Skipped(rung="all", why=closed)]
+            return None, [*skipped, Skipped(rung="all", why=closed)]
         found = _closed_for(rung, now) or try_rung(now)
         if isinstance(found, Plan):
-            over = _over_budget(found, now) or _signature_spent(found, now)
-            over = over or now.blocked(found.request)
+            over = _not_now(found, now)
             if over is None:
                 return found, skipped
             found = over
@@ -245,6 +244,11 @@ def _signature_spent(plan: Plan, now: Situation) -> str | None:
     if age_s > _SIGNATURE_S:
         return f"its signature is {age_s:.0f} s old, and {_SIGNATURE_S} s are allowed (authorize)"
     return None
+
+
+def _not_now(plan: Plan, now: Situation) -> str | None:
+    """Return why a plan that is open cannot be carried out, or None."""
+    return _over_budget(plan, now) or _signature_spent(plan, now) or now.blocked(plan.request)
 
 
 def _over_budget(plan: Plan, now: Situation) -> str | None:
@@ -487,7 +491,7 @@ def _target(now: Situation) -> Plan | str:
         found = _by_target(target, now)
         if isinstance(found, Plan):
             found = replace(found, rung="target", like=found.rung, target=target)
-            over = now.blocked(found.request)
+            over = _not_now(found, now)
             if over is None:
                 return found
             found = over
