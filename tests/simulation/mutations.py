@@ -6,19 +6,21 @@ not emptied, a limit not asked. `broken(name)` applies it while it is entered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+from tests.simulation import mutations_more as _more  # noqa: F401 - it adds its own
+from tests.simulation.patching import DIALECT_OF, MUTATIONS, Patcher, broken, mutation
 from unbroken.core import stream as stream_module
 from unbroken.core.account import Account
 from unbroken.core.actions import Deliver, Disconnect
-from unbroken.core.attempt import Attempt
 from unbroken.core.checks.completeness import Completeness
 from unbroken.core.checks.liveness import Liveness
+from unbroken.core.checks.malformed import Malformed
 from unbroken.core.checks.ordering import Ordering
-from unbroken.core.dialects.openai_chat import OpenAIChat
+from unbroken.core.dialects.openai_chat.dialect import OpenAIChat
 from unbroken.core.options import Options
+from unbroken.core.outlet import Outlet
 from unbroken.core.received import Received
 from unbroken.core.recovery import backoff, ladder, seam
 from unbroken.core.recovery.delivery import Delivery
@@ -26,50 +28,13 @@ from unbroken.core.recovery.machine import Recovery
 from unbroken.core.recovery.splice import Piece, Splice
 from unbroken.core.stream import Stream
 
-__all__ = ["MUTATIONS", "broken"]
-
-_Patch = Callable[["_Patcher"], None]
-MUTATIONS: dict[str, _Patch] = {}
-
-
-class _Patcher:
-    """Sets attributes, and puts them back."""
-
-    def __init__(self) -> None:
-        self._before: list[tuple[object, str, Any]] = []
-
-    def set(self, owner: object, name: str, value: object) -> Any:
-        before = vars(owner)[name]
-        self._before.append((owner, name, before))
-        setattr(owner, name, value)
-        return before
-
-    def undo(self) -> None:
-        for owner, name, before in reversed(self._before):
-            setattr(owner, name, before)
-
-
-@contextmanager
-def broken(name: str) -> Iterator[None]:
-    """Break the core in one way."""
-    patcher = _Patcher()
-    try:
-        MUTATIONS[name](patcher)
-        yield
-    finally:
-        patcher.undo()
-
-
-def _mutation(patch: _Patch) -> _Patch:
-    MUTATIONS[patch.__name__.replace("_", "-")] = patch
-    return patch
-
+__all__ = ["DIALECT_OF", "MUTATIONS", "broken"]
 
 # Seams --------------------------------------------------------------------------------------
 
 
-@_mutation
-def any_continuation_is_accepted(core: _Patcher) -> None:
+@mutation
+def any_continuation_is_accepted(core: Patcher) -> None:
     def feed(self: seam.AnchorMatch, text: str) -> str:
         self.matched = True
         return text
@@ -77,8 +42,8 @@ def any_continuation_is_accepted(core: _Patcher) -> None:
     core.set(seam.AnchorMatch, "feed", feed)
 
 
-@_mutation
-def the_overlap_is_not_trimmed(core: _Patcher) -> None:
+@mutation
+def the_overlap_is_not_trimmed(core: Patcher) -> None:
     def take(self: seam.AnchorMatch, way: Any) -> str:
         self.matched = True
         return way._expected[-6:] + "".join(way.rest)
@@ -86,8 +51,8 @@ def the_overlap_is_not_trimmed(core: _Patcher) -> None:
     core.set(seam.AnchorMatch, "_take", take)
 
 
-@_mutation
-def an_echo_is_taken_for_an_anchor(core: _Patcher) -> None:
+@mutation
+def an_echo_is_taken_for_an_anchor(core: Patcher) -> None:
     before = seam.AnchorMatch.__init__
 
     def init(self: seam.AnchorMatch, *, sent: str, anchor: str) -> None:
@@ -97,13 +62,13 @@ def an_echo_is_taken_for_an_anchor(core: _Patcher) -> None:
     core.set(seam.AnchorMatch, "__init__", init)
 
 
-@_mutation
-def anchors_of_one_letter_do(core: _Patcher) -> None:
+@mutation
+def anchors_of_one_letter_do(core: Patcher) -> None:
     core.set(ladder, "ANCHOR_LETTERS", 1)
 
 
-@_mutation
-def a_replay_is_not_compared(core: _Patcher) -> None:
+@mutation
+def a_replay_is_not_compared(core: Patcher) -> None:
     def feed(self: seam.ReplayMatch, text: str) -> str:
         if self.matched:
             return text
@@ -115,8 +80,8 @@ def a_replay_is_not_compared(core: _Patcher) -> None:
     core.set(seam.ReplayMatch, "feed", feed)
 
 
-@_mutation
-def a_shorter_replay_counts_as_whole(core: _Patcher) -> None:
+@mutation
+def a_shorter_replay_counts_as_whole(core: Patcher) -> None:
     def finish(self: seam.ReplayMatch) -> str:
         self.matched = True
         return ""
@@ -124,8 +89,8 @@ def a_shorter_replay_counts_as_whole(core: _Patcher) -> None:
     core.set(seam.ReplayMatch, "finish", finish)
 
 
-@_mutation
-def later_frames_pass_as_they_are(core: _Patcher) -> None:
+@mutation
+def later_frames_pass_as_they_are(core: Patcher) -> None:
     def write(self: Splice, frame: Any, kept: list[Any], text: str) -> list[Piece]:
         return [Piece(frame.raw, frame, kept)] if self.proven and kept else []
 
@@ -135,8 +100,8 @@ def later_frames_pass_as_they_are(core: _Patcher) -> None:
 # Holding and delivering ---------------------------------------------------------------------
 
 
-@_mutation
-def calls_are_not_held(core: _Patcher) -> None:
+@mutation
+def calls_are_not_held(core: Patcher) -> None:
     before = Delivery.__init__
 
     def init(self: Delivery, **given: Any) -> None:
@@ -145,8 +110,8 @@ def calls_are_not_held(core: _Patcher) -> None:
     core.set(Delivery, "__init__", init)
 
 
-@_mutation
-def the_opening_is_not_held(core: _Patcher) -> None:
+@mutation
+def the_opening_is_not_held(core: Patcher) -> None:
     before = Delivery.__init__
 
     def init(self: Delivery, **given: Any) -> None:
@@ -155,22 +120,22 @@ def the_opening_is_not_held(core: _Patcher) -> None:
     core.set(Delivery, "__init__", init)
 
 
-@_mutation
-def what_is_held_outlives_its_attempt(core: _Patcher) -> None:
+@mutation
+def what_is_held_outlives_its_attempt(core: Patcher) -> None:
     core.set(Delivery, "drop", lambda self: None)
-    before = Stream._new_delivery
+    before = Outlet._hold
 
-    def new(self: Stream, *, first: bool) -> Delivery:
+    def new(self: Outlet, *, first: bool) -> Delivery:
         made = before(self, first=first)
         if hasattr(self, "_delivery"):
             made._held = self._delivery._held
         return made
 
-    core.set(Stream, "_new_delivery", new)
+    core.set(Outlet, "_hold", new)
 
 
-@_mutation
-def halves_of_a_pair_are_delivered(core: _Patcher) -> None:
+@mutation
+def halves_of_a_pair_are_delivered(core: Patcher) -> None:
     before = Delivery.offer
 
     def offer(self: Delivery, piece: Piece, now: float) -> list[Piece]:
@@ -180,12 +145,12 @@ def halves_of_a_pair_are_delivered(core: _Patcher) -> None:
     core.set(Delivery, "offer", offer)
 
 
-@_mutation
-def the_last_piece_is_lost(core: _Patcher) -> None:
+@mutation
+def the_last_piece_is_lost(core: Patcher) -> None:
     before = Stream._body_ended
 
     def ended(self: Stream, *given: Any) -> None:
-        self._delivery._held.clear()
+        self._outlet._delivery._held.clear()
         before(self, *given)
 
     core.set(Stream, "_body_ended", ended)
@@ -203,33 +168,33 @@ def _all_but_the_finish(before: Callable[[Delivery], list[Piece]]) -> Callable[.
     return flush
 
 
-@_mutation
-def a_delivery_is_made_twice(core: _Patcher) -> None:
-    before = Stream._deliver
+@mutation
+def a_delivery_is_made_twice(core: Patcher) -> None:
+    before = Outlet._deliver
 
-    def deliver(self: Stream, pieces: list[Piece], now: float) -> None:
+    def deliver(self: Outlet, pieces: list[Piece], now: float) -> None:
         before(self, pieces, now)
-        if pieces and self.attempt_number > 1:
+        if pieces and self._account.number > 1:
             self._actions.append(self._actions[-1])
 
-    core.set(Stream, "_deliver", deliver)
+    core.set(Outlet, "_deliver", deliver)
 
 
-@_mutation
-def memory_is_not_bounded(core: _Patcher) -> None:
+@mutation
+def memory_is_not_bounded(core: Patcher) -> None:
     core.set(Delivery, "_ease", lambda self: [])
 
 
 # Ends ---------------------------------------------------------------------------------------
 
 
-@_mutation
-def a_truncated_end_is_swallowed(core: _Patcher) -> None:
+@mutation
+def a_truncated_end_is_swallowed(core: Patcher) -> None:
     core.set(Completeness, "judge", lambda self, end, **given: [])
 
 
-@_mutation
-def an_end_is_made_up(core: _Patcher) -> None:
+@mutation
+def an_end_is_made_up(core: Patcher) -> None:
     before = Stream._give_up
 
     def give_up(self: Stream, fault: Any, now: float) -> None:
@@ -240,13 +205,13 @@ def an_end_is_made_up(core: _Patcher) -> None:
     core.set(Stream, "_give_up", give_up)
 
 
-@_mutation
-def malformed_frames_are_passed_over(core: _Patcher) -> None:
-    core.set(Attempt, "_malformed", lambda self, frame, error: None)
+@mutation
+def malformed_frames_are_passed_over(core: Patcher) -> None:
+    core.set(Malformed, "add", lambda self, frame, error, *, number: None)
 
 
-@_mutation
-def a_finish_is_recovered_from(core: _Patcher) -> None:
+@mutation
+def a_finish_is_recovered_from(core: Patcher) -> None:
     before = ladder._closed_for_all
 
     def closed(now: Any) -> str | None:
@@ -259,8 +224,8 @@ def a_finish_is_recovered_from(core: _Patcher) -> None:
     core.set(ladder, "_closed_for_all", closed)
 
 
-@_mutation
-def a_fault_is_not_raised(core: _Patcher) -> None:
+@mutation
+def a_fault_is_not_raised(core: Patcher) -> None:
     before = Stream._finish
 
     def finish(self: Stream, fault: Any, now: float) -> None:
@@ -271,8 +236,8 @@ def a_fault_is_not_raised(core: _Patcher) -> None:
     core.set(Stream, "_finish", finish)
 
 
-@_mutation
-def observing_raises(core: _Patcher) -> None:
+@mutation
+def observing_raises(core: Patcher) -> None:
     before = Stream._finish
 
     def finish(self: Stream, fault: Any, now: float) -> None:
@@ -286,8 +251,8 @@ def observing_raises(core: _Patcher) -> None:
 # Limits and time ----------------------------------------------------------------------------
 
 
-@_mutation
-def attempts_are_not_counted(core: _Patcher) -> None:
+@mutation
+def attempts_are_not_counted(core: Patcher) -> None:
     before = ladder._closed_for_all
 
     def closed(now: Any) -> str | None:
@@ -297,24 +262,24 @@ def attempts_are_not_counted(core: _Patcher) -> None:
     core.set(ladder, "_closed_for_all", closed)
 
 
-@_mutation
-def added_input_is_not_counted(core: _Patcher) -> None:
+@mutation
+def added_input_is_not_counted(core: Patcher) -> None:
     core.set(ladder, "_over_budget", lambda plan, now: None)
 
 
-@_mutation
-def a_prompt_is_sent_again_all_the_same(core: _Patcher) -> None:
-    before = ladder._closed_for_all
+@mutation
+def a_prompt_is_sent_again_all_the_same(core: Patcher) -> None:
+    before = ladder._closed_to_resending
 
     def closed(now: Any) -> str | None:
         found = before(now)
         return None if found is not None and found.startswith("allow_resend") else found
 
-    core.set(ladder, "_closed_for_all", closed)
+    core.set(ladder, "_closed_to_resending", closed)
 
 
-@_mutation
-def final_errors_are_tried_again(core: _Patcher) -> None:
+@mutation
+def final_errors_are_tried_again(core: Patcher) -> None:
     before = ladder._closed_for_all
 
     def closed(now: Any) -> str | None:
@@ -324,24 +289,24 @@ def final_errors_are_tried_again(core: _Patcher) -> None:
     core.set(ladder, "_closed_for_all", closed)
 
 
-@_mutation
-def every_answer_repeats(core: _Patcher) -> None:
+@mutation
+def every_answer_repeats(core: Patcher) -> None:
     core.set(ladder, "REPLAY_ALWAYS_BELOW", 1 << 40)
 
 
-@_mutation
-def recovery_takes_its_time(core: _Patcher) -> None:
+@mutation
+def recovery_takes_its_time(core: Patcher) -> None:
     core.set(Recovery, "deadline", lambda self: None)
 
 
-@_mutation
-def the_clocks_stand_still(core: _Patcher) -> None:
+@mutation
+def the_clocks_stand_still(core: Patcher) -> None:
     core.set(Liveness, "handle_timer", lambda self, now: None)
     core.set(Liveness, "next_timer", lambda self: None)
 
 
-@_mutation
-def pings_are_progress(core: _Patcher) -> None:
+@mutation
+def pings_are_progress(core: Patcher) -> None:
     before = Liveness.receive
 
     def receive(self: Liveness, now: float) -> None:
@@ -351,13 +316,13 @@ def pings_are_progress(core: _Patcher) -> None:
     core.set(Liveness, "receive", receive)
 
 
-@_mutation
-def servers_are_not_waited_for(core: _Patcher) -> None:
+@mutation
+def servers_are_not_waited_for(core: Patcher) -> None:
     core.set(stream_module, "retry_after_s", lambda headers, *, wall_time: None)
 
 
-@_mutation
-def milliseconds_are_seconds(core: _Patcher) -> None:
+@mutation
+def milliseconds_are_seconds(core: Patcher) -> None:
     before = backoff.retry_after_s
 
     def seconds(headers: Any, *, wall_time: float | None) -> float | None:
@@ -370,8 +335,8 @@ def milliseconds_are_seconds(core: _Patcher) -> None:
 # Accounts and order -------------------------------------------------------------------------
 
 
-@_mutation
-def provenance_is_off_by_one(core: _Patcher) -> None:
+@mutation
+def provenance_is_off_by_one(core: Patcher) -> None:
     before = Account.delivering
 
     def delivering(self: Account, plan: Any) -> None:
@@ -384,8 +349,8 @@ def provenance_is_off_by_one(core: _Patcher) -> None:
     core.set(Account, "delivering", delivering)
 
 
-@_mutation
-def attempts_overlap(core: _Patcher) -> None:
+@mutation
+def attempts_overlap(core: Patcher) -> None:
     before = Stream._recover
 
     def recover(self: Stream, *given: Any) -> None:
@@ -397,16 +362,16 @@ def attempts_overlap(core: _Patcher) -> None:
     core.set(Stream, "_recover", recover)
 
 
-@_mutation
-def order_is_not_kept(core: _Patcher) -> None:
+@mutation
+def order_is_not_kept(core: Patcher) -> None:
     def accept(self: Any, number: int, item: object, **given: Any) -> list[object]:
         return [item]
 
     core.set(Ordering, "accept", accept)
 
 
-@_mutation
-def calls_are_forgotten(core: _Patcher) -> None:
+@mutation
+def calls_are_forgotten(core: Patcher) -> None:
     before = Received._mark
 
     def mark(self: Received, kind: str) -> None:
@@ -416,8 +381,8 @@ def calls_are_forgotten(core: _Patcher) -> None:
     core.set(Received, "_mark", mark)
 
 
-@_mutation
-def raising_heals(core: _Patcher) -> None:
+@mutation
+def raising_heals(core: Patcher) -> None:
     before = Stream.__init__
 
     def init(self: Stream, request: Any, dialect: Any, *, options: Options, **given: Any) -> None:

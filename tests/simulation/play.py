@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import traceback
 
+from tests.simulation.replies import NEVER, Reply
+from tests.simulation.spilling import small_spills, spill_for
 from tests.simulation.watch import Watch
-from tests.simulation.world import NEVER, WALL_TIME, Reply, World
+from tests.simulation.world import WALL_TIME, World
 from unbroken.core.actions import Connect, Deliver, Disconnect, FinishStream, Receive, Wait
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.stream import Stream
@@ -21,7 +23,8 @@ def play(world: World) -> Watch:
     """Return what was seen; `Watch.problems` is empty if all held."""
     watch = Watch(world)
     try:
-        _Player(world, watch).run()
+        with small_spills():
+            _Player(world, watch).run()
     except Exception:
         watch.problem("an exception escaped the machine:\n" + traceback.format_exc(limit=-6))
     return watch
@@ -40,7 +43,9 @@ class _Player:
             wall_time=WALL_TIME,
             jitter=world.jitter,
             permit=lambda now: world.permits,
+            blocked=world.blocked,
             sent=world.sent,
+            spill=spill_for(world.spill),
         )
         self.reply: Reply | None = None
         self.at = 0  # the next read of the reply
@@ -118,7 +123,7 @@ class _Player:
             stream.failed(Fault.of(FaultKind.CONNECT_FAILED, "refused"), self.now)
             return
         watch.head(reply)
-        stream.connected(reply.status, reply.headers, self.now)
+        stream.connected(reply.status, reply.headers, self.now, reply.problem)
         self._schedule()
 
     def _schedule(self) -> None:

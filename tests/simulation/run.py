@@ -48,11 +48,17 @@ class Tally(Counter[str]):
         self[f"status:{outcome.status}"] += 1
         for fault in outcome.faults:
             self[f"fault:{fault.kind}"] += 1
+            if "repaired from" in fault.detail:
+                self[f"repaired:{world.dialect.name}"] += 1
         for record in outcome.attempts:
             self[f"rung:{record.rung}"] += 1
         if outcome.status in PROVEN and len(outcome.attempts) > 1:
             self[f"healed:{world.dialect.name}"] += 1
             self[f"healed-by:{outcome.attempts[-1].rung}"] += 1
+            if watch.last.root is not watch.last:
+                self[f"resumed:{world.dialect.name}"] += 1
+            if watch.last.translated:
+                self["translated:any"] += 1
         for entry in outcome.provenance:
             self[f"guarantee:{entry.guarantee}"] += 1
 

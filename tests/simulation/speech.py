@@ -33,12 +33,12 @@ _OPENERS = ("I apologize for the interruption. ", "Sorry about that! ", "Sure, h
 # What a model makes of being asked again, with weights: the same request, and to go on.
 REPEATED = {
     "same": 10, "rethought": 3, "reworded": 3, "other": 1, "apology": 1, "refusal": 1,
-    "shorter": 1, "no-calls": 1, "other-calls": 1,
+    "shorter": 2, "no-calls": 1, "other-calls": 1,
 }  # fmt: skip
 CONTINUED = {
     "obeys": 12, "strips": 4, "spaces": 2, "echoes": 5, "echoes-changed": 1, "paraphrases": 2,
     "skips": 2, "overlaps": 2, "restarts": 1, "apologises": 2, "refuses": 1, "quotes": 1,
-    "cuts-short": 1,
+    "cuts-short": 2, "filtered": 4, "crosses": 0,
 }  # fmt: skip
 _NO = "I'm sorry, but I can't help with that."
 
@@ -52,6 +52,13 @@ class Truth:
     calls: tuple[tuple[str, str], ...] = ()  # name and arguments
     finish: str = "stop"
     manner: str = "first"
+    others: tuple[str, ...] = ()  # texts of further choices
+
+    def text_of(self, choice: int) -> str:
+        """Return the text of one choice."""
+        if choice == 0:
+            return self.text
+        return self.others[choice - 1] if choice <= len(self.others) else ""
 
 
 def say(draw: Random, words: int) -> str:
@@ -76,10 +83,34 @@ def say(draw: Random, words: int) -> str:
 
 
 def first_truth(
-    draw: Random, *, tools: bool, thinking: bool, structured: bool, loose: bool
+    draw: Random,
+    *,
+    tools: bool,
+    thinking: bool,
+    structured: bool,
+    loose: bool,
+    choices: int = 1,
+    stop: str = "",
+    long: bool = False,
 ) -> Truth:
-    """Return what the first attempt would say; loose: its arguments need not be JSON."""
-    text = say(draw, draw.choice((0, 1, 3, 8, 12, 16, 20, 24, 30, 40)))
+    """Return what the first attempt would say.
+
+    Args:
+        draw: Decides.
+        tools: It may call tools.
+        thinking: It thinks before.
+        structured: Its text is JSON.
+        loose: Its arguments need not be JSON.
+        choices: How many answers it gives.
+        stop: What it begins to say again and again, and never says whole.
+        long: It says more than usual.
+    """
+    text = say(draw, 200 if long else draw.choice((0, 1, 3, 8, 12, 16, 20, 24, 30, 40)))
+    if stop:
+        text = "".join(
+            f"{say(draw, 4)} w{draw.randrange(500)} {stop[: draw.randrange(1, len(stop))]} "
+            for _ in range(draw.choice((1, 2, 4)))
+        ).replace(stop, "")
     if structured and text:
         text = json.dumps({"answer": text}, ensure_ascii=False)
     calls: tuple[tuple[str, str], ...] = ()
@@ -93,7 +124,10 @@ def first_truth(
         text = "fine"
     reasoning = say(draw, draw.choice((1, 4, 10))) if thinking else ""
     finish = "tool-calls" if calls else draw.choice(("stop",) * 14 + ("limit", "limit", "filter"))
-    return Truth(text, reasoning, calls, finish)
+    if draw.random() < 0.03:
+        text, calls, finish = "", (), "stop"  # an answer without content
+    others = tuple(say(draw, draw.choice((1, 6, 20))) or "x" for _ in range(choices - 1))
+    return Truth(text, reasoning, calls, finish, others=others)
 
 
 def _call(draw: Random) -> tuple[str, str]:
@@ -108,6 +142,14 @@ def _reworded(draw: Random, text: str, at: int) -> str:
 
 def repeated(draw: Random, first: Truth) -> Truth:
     """Return what a model says to the very same request."""
+    truth = _repeated(draw, first)
+    if first.others and truth.manner != "same" and draw.random() < 0.5:
+        others = tuple(_reworded(draw, each, _place(draw, each)) for each in first.others)
+        truth = replace(truth, others=others)
+    return truth
+
+
+def _repeated(draw: Random, first: Truth) -> Truth:
     manner = draw.choices(tuple(REPEATED), tuple(REPEATED.values()))[0]
     truth = replace(first, manner=manner)
     match manner:
@@ -122,7 +164,10 @@ def repeated(draw: Random, first: Truth) -> Truth:
         case "refusal":
             return replace(truth, text=_NO, calls=(), finish="stop")
         case "shorter" if first.text:
-            return replace(truth, text=first.text[: _place(draw, first.text)] or "so")
+            finish = "filter" if draw.random() < 0.5 else first.finish
+            return replace(
+                truth, text=first.text[: _place(draw, first.text)] or "so", finish=finish
+            )
         case "no-calls" if first.text:
             return replace(truth, calls=(), finish="stop")
         case "other-calls" if first.calls:
@@ -135,7 +180,14 @@ def _place(draw: Random, text: str) -> int:
 
 
 def continued(
-    draw: Random, first: Truth, *, heard: str, sent: str, anchor: str, tools: bool
+    draw: Random,
+    first: Truth,
+    *,
+    heard: str,
+    sent: str,
+    anchor: str,
+    tools: bool,
+    stop: str = "",
 ) -> Truth:
     """Return what a model says that is asked to go on.
 
@@ -146,11 +198,15 @@ def continued(
         sent: The begun answer that the request shows to the model.
         anchor: What the instruction asks to begin with; empty where there is none.
         tools: Whether it may call tools.
+        stop: A stop sequence, which it may go on with across the cut.
     """
     tail = first.text[len(heard) :] if first.text.startswith(heard) else " " + say(draw, 8)
     due = anchor or (heard[len(sent) :] if heard.startswith(sent) else heard[-12:])
     rest = due + tail
     manner = draw.choices(tuple(CONTINUED), tuple(CONTINUED.values()))[0]
+    begun = max((n for n in range(1, len(stop)) if heard.endswith(stop[:n])), default=0)
+    if begun and draw.random() < 0.6:
+        manner, rest = "crosses", due + stop[begun:] + " " + say(draw, 5)
     text = rest
     match manner:
         case "strips":
@@ -177,11 +233,15 @@ def continued(
             text = f'"{due}"{tail}'
         case "cuts-short":
             text = rest[: _place(draw, rest)]
+        case "filtered":
+            text = rest[: _place(draw, due)]
     calls: tuple[tuple[str, str], ...] = ()
-    if tools and manner != "refuses":
+    if tools and manner not in ("refuses", "filtered"):
         calls = first.calls if draw.random() < 0.8 else (_call(draw),)
     reasoning = say(draw, 4) if first.reasoning and draw.random() < 0.5 else ""
     finish = "tool-calls" if calls else first.finish if first.finish != "tool-calls" else "stop"
+    if manner == "filtered":
+        finish = "filter"
     return Truth(text, reasoning, calls, finish, manner)
 
 

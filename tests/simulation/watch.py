@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from urllib.parse import urlsplit
 
-from tests.simulation.reading import Reading, mend
-from tests.simulation.world import Reply, World
+from tests.simulation.reading import BadFrame, Reading, mend
+from tests.simulation.replies import Reply
+from tests.simulation.seen import parsed
+from tests.simulation.settings import HOME_KEY
+from tests.simulation.tried import Tried
+from tests.simulation.world import World
 from unbroken.core.actions import Connect, Notice
 from unbroken.core.events import Event, Text
 from unbroken.core.faults import Fault, FaultKind
@@ -16,42 +21,6 @@ from unbroken.core.stream import Stream
 __all__ = ["Tried", "Watch"]
 
 _SLACK_S = 0.01
-
-
-@dataclass
-class Tried:
-    """One attempt as the watch saw it.
-
-    Attributes:
-        upstream: What its bytes say, as far as they came.
-        sent: The bytes.
-        delivered: What the consumer got while it ran.
-        text_before: The answer text that the consumer had when it began.
-        calls_before: Calls that it had.
-        byte_at: When the last byte came; time in which the consumer was away left out.
-        progress_at: When content last moved.
-    """
-
-    number: int
-    request: Request
-    reply: Reply
-    upstream: Reading
-    text_before: str
-    calls_before: int
-    contents_before: int
-    thoughts_before: int
-    started_at: float
-    byte_at: float
-    progress_at: float
-    opened_at: float
-    sent: bytearray = field(default_factory=bytearray)
-    delivered: bytearray = field(default_factory=bytearray)
-    text_after: str = ""
-    ended_at: float | None = None
-    longest_read: int = 0
-    answered: bool = False  # its head came
-    opening: int = 0  # bytes until the read that brought the first content
-    over: bool = False  # no more bytes of it can come
 
 
 class Watch:
@@ -71,8 +40,8 @@ class Watch:
         self.lines: list[str] = []
         self.tries: list[Tried] = []
         # An answer that the provider keeps ends under the id of the attempt that finished.
-        kept = world.kept and world.dialect.name == "openai-responses"
-        self.consumer = Reading(world.dialect.name, same_ids=not kept)
+        kept = (world.kept or world.keeps) and world.dialect.name == "openai-responses"
+        self.consumer = Reading(world.dialect.name, same_ids=not kept, choices=world.choices)
         self.data = bytearray()
         self.outcome: Outcome | None = None
         self.fault: Fault | None = None
@@ -112,31 +81,71 @@ class Watch:
         now = self.now
         if self.tries:
             self._may_go_on(self.last, action.request)
-        self.tries.append(
-            Tried(
-                action.attempt, action.request, reply, Reading(self.world.dialect.name),
-                self.text, len(self.consumer.calls), self.consumer.contents,
-                len(self.consumer.thoughts), now, now, now, now,
-            )
+        world = self.world
+        self._known(action.request)
+        upstream = Reading(reply.dialect or world.dialect.name, choices=world.choices)
+        tried = Tried(
+            action.attempt, action.request, reply, upstream,
+            self.text, len(self.consumer.calls), self.consumer.contents,
+            len(self.consumer.thoughts), now, now, now, now, home=world.dialect.name,
+            texts_before=[self.consumer.text_of(at) for at in range(world.choices)],
+            renumbered=reply.renumbered, asked_before=len(world.asked_blocked),
         )  # fmt: skip
+        tried.root = tried
+        self.tries.append(tried)
         manner = reply.truth.manner if reply.truth else "-"
         self.log(
             f"attempt {action.attempt}: {len(action.request.body)} bytes sent;"
             f" fault {reply.fault}, model {manner}"
         )
 
+    def _goes_on(self, tried: Tried) -> None:
+        """The body of an earlier attempt goes on over this one."""
+        begun = [each for each in self.tries[:-1] if each.answered and each.reply.status == 200]
+        if not begun:
+            self.problem("a resume was asked for, and nothing had begun")
+            return
+        before = begun[-1]
+        # A last frame that lacked only its line ends comes again.
+        upstream = before.upstream if before.unclosed is None else before.unclosed
+        tried.root, tried.upstream = before.root, upstream
+        tried.renumbered = tried.renumbered or before.renumbered
+        tried.delivered, tried.opening = before.delivered, before.opening
+        mid_frame = tried.reply.mid_frame
+        tried.body = before.body
+        if not mid_frame:
+            del tried.body[tried.upstream.consumed :]
+        tried.upstream.reopen(mid_frame=mid_frame)
+
+    def _known(self, request: Request) -> None:
+        """Does the request go where it may, with the key that belongs there?"""
+        world = self.world
+        home = urlsplit(world.target.url).netloc
+        host = urlsplit(request.url).netloc
+        shown = repr(request.headers) + request.url + request.body.decode()
+        if host != home and HOME_KEY in shown:
+            self.problem(f"the key of {home} was sent to {host}")
+        for each in world.targets:
+            if each.key != HOME_KEY and each.key in shown and host != urlsplit(each.url).netloc:
+                self.problem(f"the key of {each.url} was sent to {host}")
+        if request.method != "GET" and world.place_of(request) is None:
+            self.problem(f"a request went to {request.url}, which nobody asked for")
+
     def _may_go_on(self, before: Tried, request: Request) -> None:
         reply = before.reply
         if not before.answered:
             return
+        same_place = request.url == before.request.url or request.method == "GET"
         due = max(reply.again_at, (before.ended_at or 0.0) + reply.wait_s)
-        if self.now < due - _SLACK_S:
+        if self.now < due - _SLACK_S and same_place:
             self.problem(f"a request was sent {due - self.now:.2f} s before the server wants it")
         # Another text than was expected comes before an error behind it.
         told = before.upstream.errors and not self.spliced(before)
-        same = request.body == before.request.body
+        same = request == before.request
         if reply.hopeless and same and (reply.status != 200 or told):
             self.problem("a request was sent again that would fail again")
+        if reply.fault == "safety" and told:
+            self.problem("a safety block was healed around")
 
     def head(self, reply: Reply) -> None:
         self.connected = True
@@ -144,6 +153,8 @@ class Watch:
         # The clocks of the first attempt run from its request.
         tried.byte_at = tried.progress_at = tried.opened_at = self.now
         tried.answered = True
+        if reply.resumes and reply.status == 200:
+            self._goes_on(tried)
         self.left_at = None
         self.log(f"upstream: {reply.status} {reply.headers}")
 
@@ -154,8 +165,7 @@ class Watch:
         if tried.ended_at is not None and not self.cancelled:
             self.problem(f"attempt {number} was closed twice")
         tried.ended_at = self.now
-        tried.over = True
-        tried.upstream.close()
+        self._close(tried)
         tried.text_after = self.text
         self.connected = False
         if self.recovering_since is None:
@@ -170,11 +180,12 @@ class Watch:
     def received(self, data: bytes) -> None:
         tried = self.last
         tried.sent += data
+        tried.body += data
         tried.longest_read = max(tried.longest_read, len(data))
         moves, contents = tried.upstream.moves, tried.upstream.contents
         tried.upstream.feed(data)
         if not contents:
-            tried.opening = len(tried.sent)
+            tried.opening = len(tried.body)
         tried.byte_at = self.now
         if tried.upstream.moves != moves:
             tried.progress_at = self.now
@@ -189,7 +200,7 @@ class Watch:
             if tried.delivered != tried.sent:
                 self.problem("observe: not all that came was passed on")
             return
-        if self.spliced(tried) or tried.reply.renumbered:
+        if self.spliced(tried) or tried.renumbered or tried.reply.fault == "no-stream":
             return
         eased = self.heal and self.eased(tried)
         held = self.heal and options.tool_calls == "hold" and up.calls  # see `delivered`
@@ -198,19 +209,47 @@ class Watch:
                 self.problem("frames before the first content were not held")
         elif eased or held or self._half_a_pair(up):
             pass
-        elif up.consumed - out > 2:
-            self.problem(f"{up.consumed - out} bytes of whole frames were not delivered at once")
+        elif up.consumed - self.left_out(tried) - out > 4:  # line ends, or a comma
+            missing = up.consumed - self.left_out(tried) - out
+            self.problem(f"{missing} bytes of whole frames were not delivered at once")
+
+    def _left_out(self, tried: Tried) -> list[BadFrame]:
+        """Frames that are not JSON, and are left out by the user's rule or after the finish."""
+        rule, out = self.options.malformed, []
+        if not tried.upstream.bad:
+            return []
+        for bad in tried.upstream.bad:
+            after = bad.finished and rule != "raise" and self.world.dialect.name != "gemini"
+            if self.world.dialect.name == "gemini-array":
+                after = False
+            if not (after or (rule == "skip" and not bad.calling)):
+                break
+            out.append(bad)
+        return out
+
+    def left_out(self, tried: Tried) -> int:
+        """How many bytes of whole frames are left out."""
+        return sum(bad.end - bad.start for bad in self._left_out(tried))
+
+    def due(self, tried: Tried) -> bytes:
+        """What of the body may be delivered."""
+        body = tried.body
+        for bad in reversed(self._left_out(tried)):
+            body = body[: bad.start] + body[bad.end :]
+        return bytes(body)
 
     def eased(self, tried: Tried) -> bool:
         """Whether so much came before the first content that it may not all be held."""
         return tried.opening > self.options.max_held_bytes
 
     def _half_a_pair(self, up: Reading) -> bool:
-        return bool(up.pieces) and "\ud800" <= up.pieces[-1][-1:] <= "\udbff"
+        said = (up.pieces, *up.others.values())
+        return any(pieces and "\ud800" <= pieces[-1][-1:] <= "\udbff" for pieces in said)
 
     def spliced(self, tried: Tried) -> bool:
-        """Whether the attempt goes on where another was delivered in part."""
-        return tried.number > 1 and tried.contents_before > 0
+        """Whether the attempt goes on where another was delivered in part, in other words."""
+        root = tried.root
+        return (root.number > 1 and root.contents_before > 0) or tried.translated
 
     def delivered(self, data: bytes, events: list[Event]) -> None:
         consumer, options = self.consumer, self.options
@@ -220,15 +259,17 @@ class Watch:
         if not data and self.options.mode != "observe":
             self.problem("nothing was delivered, as if it were something")
         self.data += data
-        contents, errors = consumer.contents, consumer.errors
+        contents, errors = consumer.contents + len(consumer.finishes), consumer.errors
         consumer.feed(data)
         if self.tries and consumer.errors > errors and options.mode != "observe":
             # What was held of a call is left out before the provider's own error frame.
-            if bytes(data) not in self.last.sent and data.strip() not in self.last.sent:
+            if data.strip(b"[,\r\n ") not in self.last.body:  # its place in an array is ours
                 self.problem("another error frame than the provider's was delivered")
         elif self.tries:
             self.last.delivered += data
-        self._pieces += [event.text for event in events if type(event) is Text]
+        self._pieces += [
+            event.text for event in events if type(event) is Text and event.choice == 0
+        ]
         self.left_at = self.now if self.left_at is None else self.left_at
         if options.mode == "observe":
             return
@@ -242,28 +283,45 @@ class Watch:
         if self.heal and options.tool_calls == "hold" and self._partial_calls():
             # A call may be released once it is too large, or was held too long.
             tried = self.last
-            held = len(tried.sent) >= options.max_held_bytes
+            tried = tried.root
+            held = len(tried.body) >= options.max_held_bytes
             if not held and self.now - tried.opened_at < options.max_held_s - _SLACK_S:
                 self.problem("part of a tool call was delivered")
-        if consumer.contents > contents and self.recovering_since is not None:
+        moved = consumer.contents + len(consumer.finishes) > contents
+        if moved and self.tries and self.last.renumbered:
+            self.last.progress_at = self.now  # what waited for a lost frame
+        if moved and self.recovering_since is not None:
             self.recovered_s += self.now - self.recovering_since
             self.recovering_since = None
         tried = self.last
-        if not (self.spliced(tried) or tried.reply.renumbered or self.eased(tried)):
+        if not (self.spliced(tried) or tried.renumbered or self.eased(tried)):
             # A last frame that lacks only its line ends gets them.
-            got = bytes(tried.delivered)
-            if not tried.sent.startswith(got) and not tried.sent.startswith(got.rstrip(b"\n")):
+            got, due = bytes(tried.delivered), self.due(tried)
+            if self.world.dialect.name == "gemini-array" and self._left_out(tried):
+                got, due = (each.strip(b"[,\r\n ") for each in (got, due))
+            if not due.startswith(got) and not due.startswith(got.rstrip(b"\n")):
                 self.problem("bytes were delivered that the provider did not send so")
+        if tried.translated and consumer.terminals:
+            up = tried.upstream
+            silent = self.now - tried.byte_at > 0.9  # what does not come is not awaited for ever
+            if not up.finishes or not (up.ends or tried.over or silent):
+                self.problem("the end was told before the target told its own")
 
     def _partial_calls(self) -> bool:
         """Whether the consumer has a call that is not whole, whatever follows it."""
-        whole = [(c.name, c.arguments) for c in self.last.upstream.calls if c.whole]
-        return any((c.name, c.arguments) not in whole for c in self.consumer.open_calls)
+        seen = [call for tried in self.tries for call in tried.upstream.calls]
+        whole = [(c.name, parsed(c.arguments)) for c in seen if c.whole]
+        return any((c.name, parsed(c.arguments)) not in whole for c in self.consumer.open_calls)
 
     def ended(self, how: str) -> None:
-        self.last.upstream.close()
-        self.last.over = True
+        self._close(self.last)
         self.log(f"upstream: {how}")
+
+    def _close(self, tried: Tried) -> None:
+        if self.world.keeps and tried.unclosed is None:
+            tried.unclosed = deepcopy(tried.upstream)
+        tried.over = True
+        tried.upstream.close()
 
     # Time -----------------------------------------------------------------------------------
 
@@ -306,11 +364,11 @@ class Watch:
     def memory(self, stream: Stream) -> None:
         """What waits in the machine stays within the options."""
         options = self.options
-        waiting = sum(len(piece.raw) for piece in stream._delivery.held)
+        waiting = sum(len(piece.raw) for piece in stream._outlet._delivery.held)
         longest = self.last.longest_read if self.tries else 0
         frame = self.last.reply.longest_frame if self.tries else 0
         limit = options.max_held_bytes + longest + frame
-        if stream._delivery._half_pair:  # waits for its other half, whatever else is allowed
+        if stream._outlet._delivery._half_pair:  # waits for its other half, whatever the limit
             limit += 64 * 1024
         if waiting > limit:
             self.problem(f"{waiting} bytes are held, more than {limit}")
@@ -321,6 +379,7 @@ class Watch:
     # The end --------------------------------------------------------------------------------
 
     def finished(self, outcome: Outcome, fault: Fault | None) -> None:
+        """The stream is over."""
         self.outcome, self.fault = outcome, fault
         if self.tries and self.last.ended_at is None:
             if self.connected or self.cancelled:
