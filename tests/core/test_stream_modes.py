@@ -9,7 +9,7 @@ from unbroken.core.actions import Deliver, FinishStream, Receive
 from unbroken.core.dialects import DIALECTS, by_name
 from unbroken.core.dialects.base import AnswerCall
 from unbroken.core.faults import Fault, FaultKind
-from unbroken.core.options import Options
+from unbroken.core.options import Clocks, Options
 from unbroken.core.stream import Stream
 from unbroken.core.wire import encode_aws_event_stream
 
@@ -260,3 +260,10 @@ def test_observe_ends_nothing_that_is_merely_slow():
     assert run.delivered == b"".join(WHOLE)
     assert run.outcome.text == TEXT
     assert "stalled" in run.kinds
+
+
+def test_observe_remembers_a_bounded_number_of_stalls():
+    silence: list[bytes | float] = [frames("So far.")[1], *[4.0] * 200]
+    options = Options(mode="observe", clocks=Clocks(progress_text_s=2, silence_s=2, notice_s=None))
+    run = play([Reply(silence, end="eof")], options=options)
+    assert run.kinds.count("stalled") == 16

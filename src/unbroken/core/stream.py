@@ -61,6 +61,8 @@ __all__ = ["Stream"]
 
 _LINGER_S = 1.0
 """How long the end of the body is awaited after the last marker."""
+_MOST_STALLS_TOLD = 16
+"""A stream that is only observed may be silent for ever."""
 
 
 class _State(Enum):
@@ -145,6 +147,7 @@ class Stream:
         self._retry_at: float | None = None
         self._ended_at: float | None = None
         self._bytes_in = 0
+        self._stalls = 0  # that were observed, and ended nothing
         self._owned = not sent
         if not sent:
             self._actions.append(Connect(self._authorized(request), 1))
@@ -443,7 +446,9 @@ class Stream:
             assert self._attempt is not None
             if self.options.mode == "observe":
                 # Nothing is ended for it, and it may still move on.
-                self._account.add(msgspec.structs.replace(due, severity="warning"))
+                self._stalls += 1
+                if self._stalls <= _MOST_STALLS_TOLD:
+                    self._account.add(msgspec.structs.replace(due, severity="warning"))
                 self._liveness.restart(now)
             elif self._attempt.completeness.finished:
                 self._body_ended("closed", now)
