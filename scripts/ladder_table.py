@@ -25,15 +25,16 @@ _HEAD = """\
      `python scripts/ladder_table.py`. -->
 # Clocks, ladder and capabilities
 
-When an attempt is given up, the ways to recover in the order in which they are tried, and what
+This page says when an attempt is given up, in which order the ways to recover are tried, and what
 Unbroken knows of providers and models.
 [How recovery works](../explanation/how-recovery-works.md) explains them.
 
 ## Clocks
 
-Each clock is an option of [`Clocks`](options.md). At a third of a limit, and of missing progress
-after the notice, `on_stall` hears of it and nothing else happens. Pings, comments and empty deltas
-are bytes, but no progress. A shorter read timeout of yours wins.
+Each clock is an option of [`Clocks`](options.md). `on_stall` is called when a third of a
+limit has passed, and when there has been no progress for `notice_s`; nothing else happens then.
+Pings, comments and empty deltas are bytes, but no progress. If your own read timeout is shorter
+than the clock, yours applies.
 
 | clock | runs | by default | `profile="interactive"` |
 |---|---|---|---|
@@ -100,18 +101,28 @@ _RUNG_ROWS = {
 
 _RULES = """\
 
-Not open, whatever the rung: after the finish was delivered; after part of a tool call was
-delivered, but for `cursor`; for an error that would come again (a wrong key, no quota: there only
-`target`; a safety block: nothing); with `allow_resend=False`, but for `cursor`; beyond
-[the budgets](options.md); while the circuit breaker of the target is open; for a signed request
-(AWS), unless it is unchanged and at most 300 s old, or `authorize` signs it.
-`retry` and `replay` are not open, once
-more than a status arrived, for a request with work at the provider (hosted or MCP tools,
-`background`), unless `retry_server_tools`. `prefill` and `user-turn` want one choice.
-`prefill` and `user-turn` are not open for JSON mode or a strict schema, after a tool call, and
-where the provider keeps the answer under an id (Responses, unless `store=False`); each is tried
-twice at one place. In anchors an ideograph counts two letters; an anchor grows, up to 512
-characters, until it stands nowhere else in the answer, and without such a one the rung is not open.
+Some things close several rungs at once:
+
+- After the finish was delivered, every rung is closed.
+- After part of a tool call was delivered, and with `allow_resend=False`, only `cursor` is open.
+- For an error that would come again (a wrong key, no quota), only `target` is open. For a safety
+  block none is.
+- After two requests in a row that got no stream, and with `targets` listed, only `cursor` and
+  `target` are open.
+- A request with work at the provider (hosted or MCP tools, `background`) is not sent again once
+  more than a status arrived, unless `retry_server_tools` is set. This closes `retry`, `replay`,
+  `prefill` and `user-turn`, and `target` by any of them.
+- A signed request (AWS) is sent again only unchanged and within 300 s of its signature, or where
+  `authorize` signs it anew.
+- Nothing is sent beyond [the budgets](options.md), or while the circuit breaker of the one who
+  would be asked is open.
+
+`prefill` and `user-turn` are for requests of one choice. They are closed for JSON mode or a strict
+schema, after a tool call, and where the provider keeps the answer under an id (Responses, unless
+`store=False`). Each is tried twice at one place.
+
+In an anchor an ideograph counts as two letters. An anchor grows, up to 512 characters, until it
+stands nowhere else in the answer. Where there is no such anchor, the rung is closed.
 
 ## What targets can do
 

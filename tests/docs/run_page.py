@@ -6,7 +6,8 @@
 - ``console`` blocks: each ``$ command`` runs in a shell, in an empty folder; what follows it up to
   the next prompt is compared with what it printed. ``...`` in a line stands for anything, a
   line of only ``...`` for any lines; a command without output shown may print anything.
-  ``# exit 1`` after a command says which exit code it must end with (else 0).
+  ``<!-- docs-test: exit=1 -->`` above the block says with which exit code it must end (else 0);
+  for several commands ``exit=1,0,2``, one for each.
 - A ``text output`` block is compared in the same way with what the block above it printed.
 - ``toml``, ``json``, ``yaml`` and other blocks are there to be read; a comment
   ``<!-- docs-test: file=NAME -->`` above one writes it to a file first.
@@ -166,18 +167,21 @@ class _Page:
         self.printed = ran.stdout
 
     def _console(self, block: Block) -> None:
-        for command, shown in commands_of(block.code):
+        commands = commands_of(block.code)
+        codes = [int(code) for code in block.setup.get("exit", "").split(",") if code]
+        if codes and len(codes) != len(commands):
+            raise PageError(f"{len(commands)} commands, but {len(codes)} exit codes")
+        for (command, shown), code in zip(commands, codes or [0] * len(commands), strict=True):
             if command in ELSEWHERE:
                 continue
-            bare, _, code = command.partition("  # exit ")
             ran = subprocess.run(
-                bare, shell=True, cwd=self.folder, stdin=subprocess.DEVNULL, text=True,
+                command, shell=True, cwd=self.folder, stdin=subprocess.DEVNULL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_LIMIT_S,
                 check=False,
             )  # fmt: skip
             self.printed = ran.stdout
-            if ran.returncode != int(code or 0):
-                raise PageError(f"$ {bare}\nended with {ran.returncode}:\n{ran.stdout}")
+            if ran.returncode != code:
+                raise PageError(f"$ {command}\nended with {ran.returncode}:\n{ran.stdout}")
             if shown:
                 self._compare(shown, ran.stdout)
 

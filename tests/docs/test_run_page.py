@@ -52,7 +52,9 @@ def test_python_blocks_share_a_namespace_and_may_await(tmp_path: Path) -> None:
         (fenced("python", "1 / 0"), "ZeroDivisionError"),
         ("<!-- docs-test: raises=KeyError -->\n" + fenced("python", "1"), "was to raise KeyError"),
         (fenced("console", "$ false"), "ended with 1"),
-        (fenced("console", "$ true  # exit 3"), "ended with 0"),
+        ("<!-- docs-test: exit=3 -->\n" + fenced("console", "$ true"), "ended with 0"),
+        ("<!-- docs-test: exit=1,1 -->\n" + fenced("console", "$ false"), "but 2 exit codes"),
+        ("<!-- docs-test: exit=0,1 -->\n" + fenced("console", "$ true\n$ exit 2"), "with 2"),
         (fenced("console", "$ echo one\ntwo"), "but this came:\none"),
         (fenced("cobol", "STOP RUN."), "no rule for a block in 'cobol'"),
         (fenced("console", "no prompt"), "starts with a prompt"),
@@ -67,7 +69,8 @@ def test_what_is_not_true_fails(tmp_path: Path, page: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("page", "code"),
     [
-        (fenced("console", "$ echo one; exit 1  # exit 1\none"), 0),
+        ("<!-- docs-test: exit=1 -->\n" + fenced("console", "$ echo one; exit 1\none"), 0),
+        ("<!-- docs-test: exit=0,2 -->\n" + fenced("console", "$ true\n$ exit 2"), 0),
         (fenced("console", "$ python -c 'print(1)'\n1\n$ echo 22 s\n... s"), 0),
         ("<!-- docs-test: file=a -->\n```text\nhi\n```\n```console\n$ cat a\nhi\n```\n", 0),
         ("<!-- docs-test: raises=KeyError -->\n" + fenced("python", "{}[0]"), 0),

@@ -1,4 +1,4 @@
-"""The dialects: frames to events and back, one file a provider API.
+"""The dialects: frames to events and back, a folder or a file for each provider's API.
 
 Other packages bring dialects too. The core finds and loads none: it is given a function that
 does (`load_with`), and what comes of it is registered here. A dialect of theirs that raises when
@@ -37,7 +37,7 @@ __all__ = [
     "register",
 ]
 
-# To add a dialect is to write its file and to name it here.
+# To add a dialect is to write its folder or file, and to name it here.
 _CLASSES: tuple[type[Dialect], ...] = (
     OpenAIChat,
     OpenAIResponses,
