@@ -17,7 +17,7 @@ from tests.core.recorded import (
     take,
 )
 from unbroken.core.attempt import Attempt
-from unbroken.core.dialects import by_name
+from unbroken.core.dialects import DIALECTS, by_name
 from unbroken.core.received import Received
 from unbroken.core.verdict import judge
 
@@ -295,3 +295,13 @@ def test_fork_goes_its_own_way():
     attempt.close("eof")
     assert kinds(fork) == []
     assert kinds(attempt) == ["truncated-mid-event"]
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS))
+def test_bare_bytes_that_are_no_text_do_not_raise(name):
+    bodies = (b': x\n\n{"a\xfd"}\n\n', b'[{"a\xfd"}]', b'data: {"a":"\xff\n\n', b"\xfe\xff\x00{")
+    for body in bodies:
+        attempt = Attempt(DIALECTS[name])
+        attempt.receive(body)
+        attempt.close("eof")
+        assert attempt.faults

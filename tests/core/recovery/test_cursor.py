@@ -159,3 +159,13 @@ def test_an_answer_at_fault_itself_is_not_read_again() -> None:
 def test_a_consumer_who_leaves_meanwhile_ends_it() -> None:
     run = resumed(CHAT, 500, cancel_after=1)
     assert run.outcome.status == "cancelled"
+
+
+def test_a_page_in_answer_to_a_cursor_is_no_stream() -> None:
+    request = ask("openai-responses", url="https://api.openai.com/v1/responses", background=True)
+    sent = until(frames(TEXT, dialect="openai-responses"), TEXT[:20], dialect="openai-responses")
+    page = Reply([b"<html><body>Bad gateway</body></html>"])
+    run = play([Reply(sent, end="reset"), page], request=request, dialect="openai-responses")
+    assert run.rungs == ["first", "cursor"]
+    assert run.kinds == ["connection-reset", "not-a-stream"]
+    assert run.outcome.text == TEXT[:20]

@@ -44,6 +44,7 @@ class Beginning:
         never_begins: bytes,
     ) -> None:
         self.head = b""
+        self._first = b""  # of this connection
         self._dialect = dialect
         self._findings = findings
         self._completeness = completeness
@@ -74,6 +75,8 @@ class Beginning:
         """
         if (room := _HEAD_BYTES - len(self.head)) > 0:
             self.head += data[:room]
+        if not self._settled and len(self._first) < _HEAD_BYTES:
+            self._first += data[:_HEAD_BYTES]
         if self._settled or self._looks_right():
             return True
         assert self._foreign is not None
@@ -92,12 +95,13 @@ class Beginning:
     def look_again(self) -> None:
         """The body goes on over another connection, with a whole frame."""
         self._settled, self._foreign = False, None
+        self._first = b""
 
     def _looks_right(self) -> bool:
         """Whether the body looks like the dialect's framing; decided on its first byte."""
         if self._foreign is not None:
             return False
-        head = self.head.lstrip(_BLANK)
+        head = self._first.lstrip(_BLANK)
         if not head:
             return True  # nothing to see yet; the decoder can have the blank lines
         if head[0] in self._never_begins:

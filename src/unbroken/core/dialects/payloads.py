@@ -47,11 +47,12 @@ def parse_payload(payload: bytes) -> Any:
     """
     try:
         return _parse.decode(payload)
-    except msgspec.DecodeError as strict:
+    except (msgspec.DecodeError, UnicodeDecodeError) as strict:
         try:
             return json.loads(payload)
         except (ValueError, RecursionError):
-            raise MalformedPayloadError(str(strict)) from None
+            reason = str(strict) if isinstance(strict, msgspec.DecodeError) else "not UTF-8"
+            raise MalformedPayloadError(reason) from None
     except RecursionError:
         msg = "JSON nested too deeply"
         raise MalformedPayloadError(msg) from None
