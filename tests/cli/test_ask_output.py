@@ -165,3 +165,64 @@ def test_progress_does_not_run_into_the_account(tmp_path: Path) -> None:
     assert ran.returncode == 0
     assert "complete" in said
     assert (tmp_path / "out").read_text() == TEXT + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "empty"), ("-", "standard output"), (".", "it is a folder"), ("gone/", "it is a folder")],
+)
+@pytest.mark.parametrize("more", [(), ("--if-exists", "overwrite"), ("--output-format", "sqlite")])
+def test_what_is_no_file_is_refused_before_anything_is_sent(
+    unbroken: Command, name: str, said: str, more: tuple[str, ...]
+) -> None:
+    with FaultServer(answer()) as server:
+        ran = unbroken(*asked(server, "-o", name, *more))
+        assert not server.requests
+    assert ran.code == 2
+    assert said in ran.error_line
+
+
+def limited(size: int) -> str:
+    return SMALL.replace("600", str(size))
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "said", "left"),
+    [
+        (0, "a.txt", "a.txt failed (OSError: File too large): no file is left", []),
+        (10, "a.txt", "partial failed (OSError: File too large): it has only", ["a.txt.partial"]),
+        (0, "a.jsonl", "cannot write", []),
+        (0, "a.db", "cannot write", []),
+    ],
+)  # fmt: skip
+def test_full_disk_is_told_with_what_is_in_which_file(
+    tmp_path: Path, size: int, name: str, said: str, left: list[str]
+) -> None:
+    with FaultServer(answer()) as server:
+        ran = subprocess.run(
+            [sys.executable, "-B", "-c", limited(size), *asked(server, "-o", tmp_path / name)],
+            capture_output=True, text=True, check=False, env=environment(),
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "the sink of a stream" not in ran.stderr
+    assert sorted(os.listdir(tmp_path)) == left
+    assert ("partial" in ran.stderr) is bool(left)
+
+
+def test_whole_answer_without_its_name_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with FaultServer(answer()) as server:
+        code = (
+            "import os, sys\n"
+            "def replace(*a): raise OSError(5, 'Input/output error')\n"
+            "os.replace = replace\n"
+            "from unbroken.cli import main; sys.exit(main())"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-B", "-c", code, *asked(server, "-o", path)],
+            capture_output=True, text=True, check=False, env=environment(),
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert f"{path}.partial holds the whole answer, but could not be given its name" in ran.stderr
+    assert (tmp_path / "a.txt.partial").read_text() == TEXT

@@ -81,3 +81,48 @@ def test_unknown_dialect_is_one_line(unbroken: Command) -> None:
     ran = unbroken("doctor", "--dialect", "klingon", "--model", "k")
     assert ran.code == 2
     assert "no dialect is called 'klingon'" in ran.error_line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--base-url", "nonsense", "--model", "m"], "'nonsense' is no address"),
+        (["--base-url", "nonsense"], "'nonsense' is no address"),
+        (["--base-url", "ftp://x/", "--model", "m"], "is no address"),
+        (["--base-url", "http://127.0.0.1:9/v1"], "give it too (--model NAME)"),
+        (["--dialect", "gemini"], "a dialect but no model: give it too (--model NAME)"),
+    ],
+)
+def test_half_a_question_is_refused(unbroken: Command, arguments: list[str], said: str) -> None:
+    ran = unbroken("doctor", *arguments)
+    assert ran.code == 2
+    assert said in ran.error_line
+
+
+def test_variables_of_other_commands_are_no_question(unbroken: Command) -> None:
+    env = {"UNBROKEN_BASE_URL": "http://127.0.0.1:9/v1", "UNBROKEN_DIALECT": "gemini"}
+    assert unbroken("doctor", env=env).code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "dialect"),
+    [
+        ("claude-opus-5", (), "anthropic-messages"),
+        ("gemini-2.5-flash", (), "gemini"),
+        ("gpt-5", (), "openai-chat"),
+        ("claude-opus-5", ("--base-url", "http://127.0.0.1:9/v1"), "openai-chat"),
+        ("claude-opus-5", ("--dialect", "openai-chat"), "openai-chat"),
+    ],
+)
+def test_a_vendors_model_speaks_its_dialect(
+    unbroken: Command, model: str, more: tuple[str, ...], dialect: str
+) -> None:
+    (ways,) = json.loads(unbroken("doctor", "--json", "-m", model, *more).out)["models"]
+    assert ways["dialect"] == dialect
+
+
+def test_it_says_which_keys_are_set_and_why_rungs_are_closed(unbroken: Command) -> None:
+    ran = unbroken("doctor", "-m", "gpt-5", env={"GEMINI_API_KEY": "a-secret"})
+    assert "OPENAI_API_KEY no, ANTHROPIC_API_KEY no, GEMINI_API_KEY yes" in ran.text
+    assert "a-secret" not in ran.text + ran.error
+    assert "closed in mid-text:" in ran.text

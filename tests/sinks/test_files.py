@@ -285,3 +285,48 @@ def test_suffix_says_what_a_file_holds(tmp_path):
         for_path(tmp_path / "k", format="csv")
     with pytest.raises(ValueError, match="if_exists must be one of"):
         TextFile(tmp_path / "l", if_exists="replace")
+
+
+# Files that cannot be made, or not be finished -----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TextFile, EventsFile, SQLiteFile])
+@pytest.mark.parametrize("if_exists", ["fail", "append", "overwrite"])
+def test_neither_nothing_nor_a_folder_is_a_file(tmp_path, kind, if_exists):
+    with pytest.raises(ValueError, match="the path is empty"):
+        kind("", if_exists=if_exists)
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        kind(tmp_path, if_exists=if_exists)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "append", "overwrite"])
+def test_events_that_cannot_begin_leave_no_file(tmp_path, monkeypatch, if_exists):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unbroken.sinks.files.LockedFile.write", full)
+    with pytest.raises(OSError, match="No space"):
+        EventsFile(tmp_path / "a.jsonl", if_exists=if_exists)
+    assert not list(tmp_path.iterdir())
+    if if_exists == "append":
+        (tmp_path / "a.jsonl").write_text("{}\n")
+        with pytest.raises(OSError, match="No space"):
+            EventsFile(tmp_path / "a.jsonl", if_exists=if_exists)
+        assert (tmp_path / "a.jsonl").read_text() == "{}\n"
+
+
+def test_a_text_tells_how_much_it_holds(tmp_path, monkeypatch):
+    sink = TextFile(tmp_path / "none.txt")
+    sink.close(FAILED)
+    assert (sink.holds, sink.written_to) == ("nothing", "")
+    sink = TextFile(tmp_path / "part.txt")
+    sink.write([Text("Hel")])
+    sink.close(None)
+    assert (sink.holds, sink.written_to) == ("part", str(tmp_path / "part.txt.partial"))
+    sink = TextFile(tmp_path / "all.txt")
+    sink.write([Text("Hello")])
+    (tmp_path / "all.txt").mkdir()
+    with pytest.raises(OSError, match="it came while the answer did"):
+        sink.close(DONE)
+    assert (sink.holds, sink.written_to) == ("all", str(tmp_path / "all.txt.partial"))

@@ -218,7 +218,7 @@ def test_bug_of_ours_leaves_the_sink_and_says_so(monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("unbroken.core.stream.Stream._deliver", broken)
+    monkeypatch.setattr("unbroken.core.outlet.Outlet._deliver", broken)
     sinks: list[Failing] = []
 
     def make() -> Failing:

@@ -90,6 +90,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     packages: list[Package]
     sdks: list[Sdk]
+    keys: dict[str, bool]
     proxies: dict[str, str]
     base_urls: dict[str, str]
     models: list[ModelWays]
@@ -122,10 +123,7 @@ _LINES: dict[str, tuple[str, str]] = {
         "cohere.AsyncClientV2(httpx_client=unbroken.async_http_client({}))",
     ),
     "ollama": ("unbroken.wrap(ollama.Client())", "unbroken.wrap(ollama.AsyncClient())"),
-    "langchain-openai": (
-        "ChatOpenAI(http_client=unbroken.http_client({}))",
-        "ChatOpenAI(http_async_client=unbroken.async_http_client({}))",
-    ),
+    "langchain-openai": ("unbroken.wrap(ChatOpenAI())", "unbroken.wrap(ChatOpenAI())"),
     "pydantic-ai-slim": (
         "OpenAIProvider(http_client=unbroken.async_http_client({}))",
         "OpenAIProvider(http_client=unbroken.async_http_client({}))",
@@ -135,16 +133,26 @@ _LINES: dict[str, tuple[str, str]] = {
         "instructor.from_openai(openai.AsyncOpenAI(http_client=unbroken.async_http_client({})))",
     ),
     "litellm": (
-        "litellm.client_session = unbroken.http_client({})",
-        "litellm.aclient_session = unbroken.async_http_client({})",
+        "litellm.completion(..., client=openai.OpenAI(http_client=unbroken.http_client({})))",
+        (
+            "litellm.acompletion(...,"
+            " client=openai.AsyncOpenAI(http_client=unbroken.async_http_client({})))"
+        ),
     ),
 }
-_THROUGH = {"langchain-openai": "openai", "instructor": "openai"}
+_THROUGH = {"langchain-openai": "openai", "instructor": "openai", "litellm": "openai"}
 """SDKs that send by another one."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _BASE_URLS = (
     "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "OLLAMA_HOST",
 )  # fmt: skip
+_KEYS = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+}
+_SPOKEN = {"claude-": "anthropic-messages", "gemini-": "gemini"}
+"""What models speak at their vendors' addresses."""
 _EXAMPLES = (
     ("openai-chat", "gpt-5"),
     ("openai-responses", "gpt-5"),
@@ -171,17 +179,21 @@ def diagnose(
     Args:
         model: A model to look up; None shows some examples.
         base_url: Where it is; None takes the vendor's address.
-        dialect: What it speaks; None takes openai-chat.
+        dialect: What it speaks; None takes openai-chat, or without `base_url` what the
+            vendor of a Claude or Gemini model speaks.
         options: The options in force; None takes the defaults.
         environ: The environment; None takes the process's.
         known_variables: ``UNBROKEN_*`` variables that are read; others are pointed out.
 
     Raises:
-        ValueError: If there is no such dialect.
+        ValueError: If there is no such dialect, the base URL is no address, or there is a
+            dialect or a base URL without a model.
     """
+    _check_question(model, base_url, dialect)
     environ = os.environ if environ is None else environ
     options = options or Options()
-    asked = [(dialect or "openai-chat", model)] if model else list(_EXAMPLES)
+    speaks = dialect or _dialect_of(model or "", base_url)
+    asked = [(speaks, model)] if model else list(_EXAMPLES)
     sdks = [sdk for name in _LINES if (sdk := _sdk(name)) is not None]
     return Diagnosis(
         unbroken=_version("unbroken"),
@@ -193,6 +205,7 @@ def diagnose(
             for name in ("httpx2", "httpx", "aiohttp", "msgspec")
         ],
         sdks=sdks,
+        keys={name: bool(environ.get(name)) for names in _KEYS.values() for name in names},
         proxies={
             name: _without_secrets(value)
             for each in _PROXIES
@@ -205,6 +218,33 @@ def diagnose(
         models=[_ways(speaks, name, base_url, options) for speaks, name in asked],
         findings=list(_findings(sdks, options, environ, set(known_variables))),
     )
+
+
+def _check_question(model: str | None, base_url: str | None, dialect: str | None) -> None:
+    if base_url is not None:
+        try:
+            parts = urlsplit(base_url)
+            fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fine = False
+        if not fine:
+            msg = (
+                f"the base URL {_without_secrets(base_url)!r:.200} is no address: it begins with"
+                " https:// or http:// and a host"
+            )
+            raise ValueError(msg)
+    given = [name for name, value in (("dialect", dialect), ("base URL", base_url)) if value]
+    if given and not model:
+        msg = f"there is a {' and a '.join(given)} but no model: give it too (--model NAME)"
+        raise ValueError(msg)
+
+
+def _dialect_of(model: str, base_url: str | None) -> str:
+    if base_url is None:
+        for beginning, dialect in _SPOKEN.items():
+            if model.startswith(beginning):
+                return dialect
+    return "openai-chat"
 
 
 def _version(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ from unbroken.core.errors import StreamingError
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import GuardedSink, Sink
-from unbroken.transports._family import MODE_HEADER, checked
+from unbroken.transports._family import MODE_HEADER, checked, in_mode
 
 __all__ = ["astream", "stream"]
 
@@ -187,11 +186,9 @@ def _in_force(
 ) -> tuple[Options, list[tuple[str, str]]]:
     """Return the options in the mode that rules, and the headers to send."""
     named = next((value for name, value in headers if name.lower() == MODE_HEADER), None)
-    mode = named or os.environ.get("UNBROKEN_MODE") or options.mode
-    if mode == "off":
-        mode = "observe"
-    if mode != options.mode:
-        options = options.with_mode(mode)
+    options = in_mode(options, named)
+    if options.mode == "off":
+        options = options.with_mode("observe")
     return options, [pair for pair in headers if pair[0].lower() != MODE_HEADER]
 
 

@@ -1,11 +1,12 @@
 """The command line's frame: global options, and the one place where errors become text.
 
 Exit codes of all commands: 0 fine; 1 the stream (or demo) is not; 2 wrong usage, or
-something could not be read; 130 Ctrl-C; 141 whoever read our output has left.
+something could not be read or written; 130 Ctrl-C; 141 whoever read our output has left.
 """
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import sys
@@ -26,6 +27,7 @@ from unbroken.cli.screen import CliError, say_error
 __all__ = ["app", "run"]
 
 _INTERRUPTED, _NO_READER = 130, 141  # what shells show for SIGINT and SIGPIPE
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 # typer brings its own click from some version on; by this way both are the same to us.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -36,15 +38,10 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where a reader that left can still be dealt with
-            return result
+            return super().invoke(ctx)
         except CliError as error:
             say_error(str(error))
             raise typer.Exit(2) from None
-        except BrokenPipeError:
-            _forget_stdout()
-            raise typer.Exit(_NO_READER) from None
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
         except MemoryError:
@@ -52,10 +49,13 @@ class _Group(TyperGroup):
             raise typer.Exit(2) from None
 
 
-def _forget_stdout() -> None:
-    """Point standard output at nothing, or Python complains once more when it ends."""
+def _forget(stream: Any) -> None:
+    """Point a stream at nothing, or Python complains once more when it ends."""
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+    try:
+        os.dup2(nothing, stream.fileno())
+    finally:
+        os.close(nothing)
 
 
 def _show_version(wanted: bool) -> None:
@@ -127,6 +127,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words after the program's name; None takes those of the process.
     """
+    if sys.stderr is None:  # 2>&-: there is nobody to tell, and nothing may break by it
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    if sys.stdout is None:  # >&-
+        say_error("cannot write standard output: it is closed")
+        return 2
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()  # here, where what is wrong with it can still be told
+    except OSError as error:
+        return _unwritten(error)
+    except SystemExit as end:  # typer's and rich's answer to a reader that left
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return _unwritten(end.__context__)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = app(args=arguments, prog_name="unbroken", standalone_mode=False)
     except _ClickError as error:
@@ -134,6 +152,39 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _unwritten(error: OSError) -> int:
+    """Tell that a standard stream takes nothing more; any other error is a bug of ours."""
+    if not _takes(sys.stderr):
+        _forget(sys.stderr)  # so there is nobody to tell
+        if _takes(sys.stdout):
+            return 2
+    elif (
+        # What could not be written is not kept in every case, so that all may seem well again.
+        _takes(sys.stdout)
+        and not isinstance(error, BrokenPipeError)
+        and (error.errno not in _UNWRITABLE or error.filename is not None)
+    ):
+        raise error
+    _forget(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return _NO_READER
+    why = error.strerror or str(error)
+    try:
+        say_error(f"cannot write standard output: {why[:1].lower()}{why[1:]}")
+    except OSError:  # it was standard error itself
+        _forget(sys.stderr)
+    return 2
+
+
+def _takes(stream: Any) -> bool:
+    """Whether a stream takes what still waits to be written."""
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _usage_error(error: Any) -> int:

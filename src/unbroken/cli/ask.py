@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -16,6 +17,7 @@ from unbroken.cli.ask_output import Format, IfExists, Output, Progress
 from unbroken.cli.ask_view import account_line, notice_again, notice_stall
 from unbroken.cli.screen import CliError, for_terminal, stderr
 from unbroken.cli.sources import read_all
+from unbroken.sinks.base import SINK_FAILED
 
 __all__ = ["Mode", "Profile", "ask"]
 
@@ -173,6 +175,8 @@ def ask(
         raise CliError(str(error)) from None
     if file_out is not None:
         file_out.open()
+        # We say it ourselves, with what is in the file.
+        logging.getLogger("unbroken").addFilter(lambda told: told.msg != SINK_FAILED)
     code = _show(stream, writer)
     writer.end_line()
     outcome = stream.outcome
@@ -183,11 +187,7 @@ def ask(
         sys.stdout.buffer.flush()
     stderr().print(account_line(outcome, written_to=written_to))
     if outcome.sink_error:
-        message = (
-            f"writing {written_to} failed ({outcome.sink_error}): it has only the beginning of"
-            " the answer"
-        )
-        raise CliError(message)
+        raise CliError(file_out.failed(outcome.sink_error) if file_out else outcome.sink_error)
     raise typer.Exit(code)
 
 

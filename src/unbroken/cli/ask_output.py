@@ -58,6 +58,15 @@ class Output:
             CliError: If it cannot be written.
         """
         chosen: Any = self._if_exists.value
+        if self._path == "-":
+            message = (
+                "the answer goes to standard output without -o: leave it out, or name a file"
+                " (one that is called - is ./-)"
+            )
+            raise CliError(message)
+        if not self._path:
+            message = "-o has an empty name: name a file"
+            raise CliError(message)
         try:
             self._sink = sinks.for_path(self._path, format=self._format, if_exists=chosen)
         except FileExistsError as error:
@@ -71,7 +80,7 @@ class Output:
                 )
             raise CliError(message) from None
         except FileNotFoundError:
-            folder = os.path.dirname(self._path)
+            folder = os.path.dirname(self._path) or "."
             message = f"cannot write {self._path}: there is no folder {folder}"
             raise CliError(message) from None
         except OSError as error:
@@ -84,6 +93,22 @@ class Output:
     def written_to(self) -> str:
         """Where the answer is."""
         return str(self._sink.written_to) if self._sink is not None else ""
+
+    def failed(self, why: str) -> str:
+        """Say what is in which file, after it could not be written to its end."""
+        place = self.written_to
+        holds = getattr(self._sink, "holds", "nothing")
+        if holds == "all" and place != self._path:
+            return (
+                f"{place} holds the whole answer, but could not be given its name, {self._path}"
+                f" ({why})"
+            )
+        if holds == "all":
+            return f"{place} holds the whole answer, but not how it ended ({why})"
+        if holds == "part":
+            return f"writing {place} failed ({why}): it has only the beginning of the answer"
+        left = "it has nothing of the answer" if place else "no file is left"
+        return f"writing {place or self._path} failed ({why}): {left}"
 
     def write(self, events: Sequence[Event]) -> None:
         """See `unbroken.sinks.Sink`."""

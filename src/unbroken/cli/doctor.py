@@ -29,7 +29,10 @@ def doctor(
     ] = None,
     dialect: Annotated[
         str | None,
-        typer.Option(envvar="UNBROKEN_DIALECT", help="What it speaks; by default openai-chat."),
+        typer.Option(
+            envvar="UNBROKEN_DIALECT",
+            help="What it speaks; by default openai-chat, for claude-* and gemini-* their own.",
+        ),
     ] = None,
     as_json: Annotated[
         bool,
@@ -43,8 +46,11 @@ def doctor(
 
     [bold]Examples[/bold]: unbroken doctor
 
-    unbroken doctor --dialect anthropic-messages --model claude-sonnet-4-5
+    unbroken doctor --model claude-sonnet-4-5
     """
+    if model is None:  # set for other commands, they are no question
+        base_url = None if _from_environment(context, "base_url") else base_url
+        dialect = None if _from_environment(context, "dialect") else dialect
     try:
         found = diagnose(
             model=model,
@@ -60,6 +66,11 @@ def doctor(
         _show(found)
     if any(finding.severity == "warning" for finding in found.findings):
         raise typer.Exit(1)
+
+
+def _from_environment(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "ENVIRONMENT"
 
 
 def _variables(group: Any) -> set[str]:
@@ -95,7 +106,8 @@ def _show(found: Diagnosis) -> None:
     screen.print()
     _show_settings(found)
     screen.print(_models_table(found.models))
-    if len(found.models) == 1:
+    if len(found.models) == 1 and found.models[0].closed:
+        screen.print(line("closed in mid-text:"))
         for rung, why in found.models[0].closed.items():
             screen.print(line(f"  {rung}: ", (why, "dim")))
     for finding in found.findings:
@@ -107,8 +119,9 @@ def _show_settings(found: Diagnosis) -> None:
     screen = stdout()
     for name, value in {**found.proxies, **found.base_urls}.items():
         screen.print(line(f"{name}={value}"))
-    if found.proxies or found.base_urls:
-        screen.print()
+    keys = ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in found.keys.items())
+    screen.print(line(f"keys set: {keys}"))
+    screen.print()
 
 
 def _models_table(models: list[ModelWays]) -> Table:

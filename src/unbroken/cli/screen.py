@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from rich.console import Console
@@ -54,7 +55,9 @@ def say(*parts: str | tuple[str, str]) -> None:
 
 def say_error(message: str) -> None:
     """Write an error to standard error, on one line."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError):  # told at the end, if it cannot be written
+            sys.stdout.flush()
     say(("unbroken: ", "bold red"), " ".join(message.split()))
 
 

@@ -24,6 +24,9 @@ def reads_of(source: str) -> Iterator[bytes]:
     Raises:
         CliError: If it cannot be read.
     """
+    if source == "-" and sys.stdin is None:  # <&-
+        message = "cannot read standard input: it is closed"
+        raise CliError(message)
     try:
         # By the descriptor: a buffered reader would wait until it has a full buffer.
         number = sys.stdin.fileno() if source == "-" else os.open(source, os.O_RDONLY)

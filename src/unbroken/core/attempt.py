@@ -317,6 +317,8 @@ class Attempt:
             self._run(self._turns.close(at_byte=self.bytes), steps)
         if self.stopped:
             return steps
+        if self._decoder.stopped:  # decoding was given up: nothing is known of the end
+            return steps
         whole = tail_read and self.completeness.finished
         unread = len(pending) if self._decoder.mid_event and not whole else 0
         self._inspection.close(end, pending=unread, size_bytes=self.bytes, frames=self.frames)

@@ -12,11 +12,13 @@ from unbroken.core.events import Event, Text, TextRun
 from unbroken.core.outcome import Outcome
 from unbroken.core.pieces import ends_in_half, mended
 
-__all__ = ["PROVEN", "GuardedSink", "Halves", "Sink", "must_make_sinks", "text_in"]
+__all__ = ["PROVEN", "SINK_FAILED", "GuardedSink", "Halves", "Sink", "must_make_sinks", "text_in"]
 
 _log = logging.getLogger("unbroken")
 PROVEN = ("complete", "limited", "filtered", "paused")
 """How an answer that is whole may have ended."""
+SINK_FAILED = "the sink of a stream failed (%s); the stream goes on"
+"""What is logged then."""
 
 
 @runtime_checkable
@@ -83,7 +85,7 @@ class GuardedSink:
 
     def _fail(self, error: Exception) -> None:
         self.error = _words(error)
-        _log.warning("the sink of a stream failed (%s); the stream goes on", self.error)
+        _log.warning(SINK_FAILED, self.error)
         sink, self._sink = self._sink, None
         if sink is not None:
             with contextlib.suppress(Exception):  # it has failed already

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from unbroken.core.events import Event
 from unbroken.core.outcome import Outcome
-from unbroken.sinks.files import IfExists, LockedFile, check_if_exists, exists_error
+from unbroken.sinks.base import PROVEN
+from unbroken.sinks.files import (
+    Holds,
+    IfExists,
+    LockedFile,
+    check_if_exists,
+    checked_path,
+    exists_error,
+)
 from unbroken.sinks.summary import KINDS, encoded, fields_of, now_text, summary_of
 
 __all__ = ["EventsFile"]
@@ -38,26 +46,34 @@ class EventsFile:
 
     def __init__(self, path: str | os.PathLike[str], *, if_exists: IfExists = "fail") -> None:
         check_if_exists(if_exists)
-        self.path = self.written_to = os.fspath(path)
+        self.path = self.written_to = checked_path(path)
+        self.holds: Holds = "nothing"
         try:
             self._file = LockedFile(self.path, if_exists)
         except FileExistsError:
             hint = 'if_exists="append" or "overwrite" takes it'
             raise exists_error(self.path, hint) from None
-        torn = b"" if self._file.ends_with(b"\n") else b"\n"  # a line that was cut off
-        head = {"type": "stream", "format": "unbroken-events", "version": VERSION}
-        self._file.write(torn + encoded({**head, "began_at": now_text()}) + b"\n")
+        size = self._file.size
+        try:
+            torn = b"" if self._file.ends_with(b"\n") else b"\n"  # a line that was cut off
+            head = {"type": "stream", "format": "unbroken-events", "version": VERSION}
+            self._file.write(torn + encoded({**head, "began_at": now_text()}) + b"\n")
+        except OSError:
+            self._file.drop(size)
+            raise
 
     def write(self, events: Sequence[Event]) -> None:
         """Write the events of one delivery."""
         lines = [encoded({"type": KINDS[type(e)], **_untyped(fields_of(e))}) for e in events]
         if lines:
             self._file.write(b"\n".join(lines) + b"\n")
+            self.holds = "part"
 
     def close(self, outcome: Outcome | None) -> None:
         """Write the last line."""
         try:
             if outcome is not None:
+                self.holds = "all" if outcome.status in PROVEN else self.holds
                 line = {"type": "outcome", "ended_at": now_text(), **summary_of(outcome)}
                 self._file.write(encoded(line) + b"\n")
                 self._file.sync()

@@ -8,9 +8,35 @@ import fcntl
 import os
 from typing import Literal, get_args
 
-__all__ = ["IfExists", "LockedFile", "check_if_exists", "exists_error", "sync_folder"]
+__all__ = [
+    "Holds",
+    "IfExists",
+    "LockedFile",
+    "check_if_exists",
+    "checked_path",
+    "exists_error",
+    "sync_folder",
+]
 
 IfExists = Literal["fail", "append", "overwrite"]
+Holds = Literal["nothing", "part", "all"]
+"""How much of an answer is in a file."""
+
+
+def checked_path(path: str | os.PathLike[str]) -> str:
+    """Return the path of a file to write.
+
+    Raises:
+        IsADirectoryError: If it is a folder.
+        ValueError: If it is empty.
+    """
+    name = os.fspath(path)
+    if not name:
+        msg = "the path is empty: name a file"
+        raise ValueError(msg)
+    if os.path.isdir(name) or name.endswith(os.sep):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file", name)
+    return name
 
 
 def check_if_exists(value: str) -> None:
@@ -42,6 +68,7 @@ class LockedFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         if if_exists == "fail":
             flags |= os.O_EXCL
+        self._created = if_exists == "fail" or not os.path.lexists(path)
         self._descriptor: int | None = os.open(path, flags, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,6 +79,8 @@ class LockedFile:
             if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
                 words = "another stream is writing it"
                 raise BlockingIOError(errno.EWOULDBLOCK, words, path) from None
+            if self._created:
+                os.unlink(path)
             raise
 
     def write(self, data: bytes) -> None:
@@ -80,6 +109,14 @@ class LockedFile:
     def cut(self, size: int) -> None:
         """Drop what lies behind."""
         os.ftruncate(self._open, size)
+
+    def drop(self, size: int) -> None:
+        """Leave it as it was: without what lies behind, or not at all if we made it."""
+        with contextlib.suppress(OSError):  # there is an error already
+            self.cut(size)
+            if self._created:
+                os.unlink(self.path)
+        self.close()
 
     def sync(self) -> None:
         """Wait until the disk has it."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from unbroken.core.events import Event, Text, TextRun
 from unbroken.core.outcome import Outcome
-from unbroken.sinks.base import Halves
-from unbroken.sinks.files import IfExists, check_if_exists, exists_error
+from unbroken.sinks.base import PROVEN, Halves
+from unbroken.sinks.files import Holds, IfExists, check_if_exists, checked_path, exists_error
 from unbroken.sinks.summary import KINDS, encoded, fields_of, now_text, summary_of
 
 __all__ = ["SQLiteFile"]
@@ -61,7 +61,8 @@ class SQLiteFile:
 
     def __init__(self, path: str | os.PathLike[str], *, if_exists: IfExists = "fail") -> None:
         check_if_exists(if_exists)
-        self.path = self.written_to = os.fspath(path)
+        self.path = self.written_to = checked_path(path)
+        self.holds: Holds = "nothing"
         self._number = 0
         self._halves: dict[int, Halves] = {}
         if if_exists == "fail":
@@ -71,9 +72,8 @@ class SQLiteFile:
                 hint = 'if_exists="append" or "overwrite" takes it'
                 raise exists_error(self.path, hint) from None
         elif if_exists == "overwrite":
-            for name in (self.path, self.path + "-wal", self.path + "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
+            self._remove()
+        created = not os.path.lexists(self.path) or if_exists == "fail"
         try:
             # Deliveries may come in another thread than this one, never in two at once.
             self._base = sqlite3.connect(
@@ -83,6 +83,8 @@ class SQLiteFile:
                 self._stream = self._begin()
             except BaseException:
                 self._base.close()
+                if created:
+                    self._remove()
                 raise
         except sqlite3.OperationalError as error:
             folder = os.path.dirname(self.path) or "."
@@ -91,6 +93,11 @@ class SQLiteFile:
             raise OSError(code, words, self.path) from error
         except sqlite3.DatabaseError as error:
             raise self._foreign() from error
+
+    def _remove(self) -> None:
+        for name in (self.path, self.path + "-wal", self.path + "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
 
     def _begin(self) -> int:
         base = self._base
@@ -127,6 +134,7 @@ class SQLiteFile:
         try:
             base.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
             base.execute("COMMIT")
+            self.holds = "part"
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
                 base.execute("ROLLBACK")
@@ -167,6 +175,7 @@ class SQLiteFile:
         """Write how the stream ended."""
         try:
             if outcome is not None:
+                self.holds = "all" if outcome.status in PROVEN else self.holds
                 self._base.execute("PRAGMA synchronous = FULL")  # the last commit waits for disk
                 self._base.execute(
                     "UPDATE streams SET ended_at = ?, status = ?, outcome = ? WHERE id = ?",

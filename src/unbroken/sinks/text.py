@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from unbroken.core.events import Event
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import PROVEN, Halves, text_in
-from unbroken.sinks.files import IfExists, LockedFile, check_if_exists, exists_error, sync_folder
+from unbroken.sinks.files import (
+    Holds,
+    IfExists,
+    LockedFile,
+    check_if_exists,
+    checked_path,
+    exists_error,
+    sync_folder,
+)
 
 __all__ = ["TextFile"]
 
@@ -41,16 +49,25 @@ class TextFile:
         self, path: str | os.PathLike[str], *, if_exists: IfExists = "fail", choice: int = 0
     ) -> None:
         check_if_exists(if_exists)
-        self.path = os.fspath(path)
+        self.path = checked_path(path)
+        self.holds: Holds = "nothing"
         self._if_exists = if_exists
         self._choice = choice
         self._halves = Halves()
         self._mark: LockedFile | None = None
         self._marked_at = 0
-        self._whole = False
+        self._whole = self._removed = False
+        self._began_at = 0
         if if_exists == "append":
             self._file = LockedFile(self.path, "append")
-            self._begin_mark()
+            self._began_at = self._file.size
+            try:
+                self._begin_mark()
+            except OSError:
+                if self._mark is not None:
+                    self._mark.drop(self._marked_at)
+                self._file.drop(self._began_at)
+                raise
             return
         if if_exists == "fail" and os.path.lexists(self.path):
             raise exists_error(self.path, 'if_exists="append" or "overwrite" takes it')
@@ -62,7 +79,9 @@ class TextFile:
 
     @property
     def written_to(self) -> str:
-        """Where the text is now."""
+        """Where the text is now; ``""`` where nothing came, and no file is left."""
+        if self._removed:
+            return ""
         if self._if_exists == "append" or self._whole:
             return self.path
         return self._file.path
@@ -81,12 +100,16 @@ class TextFile:
     def close(self, outcome: Outcome | None) -> None:
         """Give the file its name if the answer is whole."""
         try:
+            if self._file.size > self._began_at:
+                self.holds = "part"
             if outcome is not None and outcome.status in PROVEN:
                 self._file.sync()
+                self.holds = "all"
                 self._finish()
                 self._whole = True
             elif self._mark is None and not self._file.size:
                 os.unlink(self._file.path)  # nothing came: nothing is left
+                self._removed = True
         finally:
             self._file.close()
             if self._mark is not None:

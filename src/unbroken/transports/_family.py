@@ -30,6 +30,7 @@ __all__ = [
     "ResponseFacts",
     "Wording",
     "checked",
+    "in_mode",
     "plan_for",
     "response_headers",
 ]
@@ -64,6 +65,27 @@ def checked(options: Options | None) -> Options:
     return options
 
 
+def in_mode(options: Options, named: str | None) -> Options:
+    """Return the options in the mode that rules: the header's, else the environment's.
+
+    Args:
+        options: The options.
+        named: What the header ``x-unbroken-mode`` says, if there is one.
+
+    Raises:
+        ValueError: If that is no mode; it says who named it.
+    """
+    mode = named or os.environ.get("UNBROKEN_MODE")
+    if not mode or mode == options.mode:
+        return options
+    try:
+        return options.with_mode(mode)
+    except ValueError as error:
+        source = f"the header {MODE_HEADER}" if named else "the environment variable UNBROKEN_MODE"
+        msg = f"{source} names no mode: {error}"
+        raise ValueError(msg) from None
+
+
 def plan_for(request: Any, options: Options, observer: Observer) -> Plan | None:
     """Return how to treat a request of the library, or None to leave it alone.
 
@@ -73,9 +95,8 @@ def plan_for(request: Any, options: Options, observer: Observer) -> Plan | None:
     Raises:
         ValueError: If the header or the environment names a mode that does not exist.
     """
-    named = request.headers.pop(MODE_HEADER, None) or os.environ.get("UNBROKEN_MODE")
-    if named and named != options.mode:
-        options = options.with_mode(named)
+    named = request.headers.pop(MODE_HEADER, None)
+    options = in_mode(options, named)
     if options.mode == "off" or request.method != "POST":
         return None
     try:

@@ -137,7 +137,7 @@ OF_CONVERSE = [
         "truncated-mid-event", text="Der Mond 🌖"),
     bad("checksum", "One bit of a message was changed on the way.",
         [START, *text(0, "Der "), bytes(FLIPPED), stop(0), over("end_turn"), meta()],
-        "protocol-violation", "truncated-mid-event", text="Der "),
+        "protocol-violation", text="Der "),
     bad("malformed-json", "A payload that is no JSON.",
         [START, message('{"delta":', "contentBlockDelta"), *text(0, "da"), stop(0),
          over("end_turn"), END, meta()], "malformed-json", text="da",

@@ -64,6 +64,10 @@ class Decoder(Protocol):
         """The bytes of the frame that is not whole; still there after `close`."""
 
     @property
+    def stopped(self) -> bool:
+        """Whether what came cannot be decoded, so that later data is ignored."""
+
+    @property
     def mid_event(self) -> bool:
         """Whether `pending` is part of an event, rather than comments or blanks only."""
 
