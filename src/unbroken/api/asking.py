@@ -84,6 +84,9 @@ def ask(
         msg = "messages need a model: stream(messages=..., model=...)"
         raise TypeError(msg)
     base = base_url or os.environ.get(service.base_variable) or service.base_url
+    if "://" not in base and found.name != "ollama":
+        msg = f"base_url must be an absolute URL such as https://{base}, not {base!r:.80}"
+        raise ValueError(msg)
     if "://" not in base:  # OLLAMA_HOST may be a bare host
         base = f"http://{base}" if ":" in base else f"http://{base}:11434"
     own = dict(client_headers or {})

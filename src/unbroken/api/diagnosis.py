@@ -287,8 +287,10 @@ def _library_of(package: str) -> str:
 
 def _without_secrets(value: str) -> str:
     """Return an address without the name and password in it."""
-    parts = urlsplit(value)
-    return value.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in value else value
+    address = value.partition("?")[0]
+    scheme, separator, rest = address.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path
 
 
 def _ways(dialect: str, model: str, base_url: str | None, options: Options) -> ModelWays:

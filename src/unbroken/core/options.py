@@ -144,7 +144,8 @@ class Options:
             the outcome and logged as a warning: ``never``, ``on-fault`` with keys and contents
             removed, or ``on-fault-with-contents`` with keys removed.
         capabilities: Rows added before the built-in capability table.
-        authorize: Signs or refreshes the headers of a request that Unbroken sends.
+        authorize: Signs or refreshes the headers of a request that Unbroken sends to the
+            request's own host; a target elsewhere has its own key.
     """
 
     mode: Mode = "heal"
@@ -195,7 +196,9 @@ class Options:
             _must_be("a row of capabilities", row, Mapping, "a mapping")
         _must_be("targets", self.targets, (tuple, list), "a tuple of Target")
         for target in self.targets:
-            _must_be("a target", target, Target, "of the class Target")
+            if not isinstance(target, Target):  # its value may hold a key
+                msg = f"a target must be of the class Target, not {type(target).__name__}"
+                raise TypeError(msg)
         if self.spill_dir is not None:
             _must_be("spill_dir", self.spill_dir, str, "a path or None")
         if self.authorize is not None and not callable(self.authorize):

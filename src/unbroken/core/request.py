@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Request"]
+__all__ = ["Origin", "Request"]
+
+Origin = tuple[str, str, int | None]
+"""Scheme, host and port: who may see a key."""
 
 _STREAM_TRUE = re.compile(rb'"stream"\s*:\s*true')
 _STREAM_FALSE = re.compile(rb'"stream"\s*:\s*false')
@@ -42,7 +45,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def __repr__(self) -> str:
         # Crash reporters write down the variables of a traceback: no key, no prompt.
-        url = self.url.partition("?")[0]
+        url = re.sub(r"//[^/@]*@", "//", self.url.partition("?")[0])
         return f"<Request {self.method} {url}, {len(self.body)} bytes>"
 
     @property
@@ -54,6 +57,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def host(self) -> str:
         """The URL's host name."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def origin(self) -> Origin:
+        """Scheme, host and port."""
+        parts = urlsplit(self.url)
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        return parts.scheme, parts.hostname or "", parts.port or default
 
     @property
     def stream_flag(self) -> bool | None:

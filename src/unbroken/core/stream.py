@@ -141,6 +141,7 @@ class Stream:
         self._plan: Plan | None = None
         self._body: Plan | None = None  # how the body that is read began, before any cursor
         self._broken: Broken | None = None
+        self._sent = request  # with the keys that `authorize` gave it
         self._asked = request  # by the running attempt, before any cursor
         self._arrived = False
         self._kept: Attempt | None = None  # goes on once its cursor is answered
@@ -150,7 +151,8 @@ class Stream:
         self._stalls = 0  # that were observed, and ended nothing
         self._owned = not sent
         if not sent:
-            self._actions.append(Connect(self._authorized(request), 1))
+            self._sent = self._authorized(request)
+            self._actions.append(Connect(self._sent, 1))
 
     @property
     def outcome(self) -> Outcome:
@@ -662,7 +664,7 @@ class Stream:
         self._ended.append(Ended(record=record, request=self._asked, blameless=blameless))
 
     def _redactor(self) -> Redactor:
-        asked = self._asked
+        asked = self._sent
         contents = self.options.log_raw == "on-fault-with-contents"
         return Redactor.for_request(asked.headers, asked.url, contents=contents)
 
@@ -735,10 +737,14 @@ class Stream:
             detail = f"options.authorize raised {type(error).__name__}; nothing was sent"
             self._fail(Fault.of(FaultKind.CONNECT_FAILED, detail, retryable=False), now)
             return
+        self._sent = request
         self._actions.append(Connect(request, number))
 
     def _authorized(self, request: Request) -> Request:
-        return request if self.options.authorize is None else self.options.authorize(request)
+        authorize = self.options.authorize
+        if authorize is None or request.origin != self.request.origin:
+            return request  # a target elsewhere has a key of its own
+        return authorize(request)
 
     def _too_long(self, now: float) -> None:
         total = self.options.timing.total_s

@@ -44,7 +44,7 @@ class Target:
 
     name: str = ""
     model: str | None = None
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     dialect: str | None = None
@@ -52,6 +52,11 @@ class Target:
     mid_answer: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("name", "model", "base_url", "api_key", "dialect"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                msg = f"a target's {name} must be a string, not {type(value).__name__}"
+                raise TypeError(msg)
         if self.model is None and self.base_url is None and self.api_key is None:
             msg = "a target needs a model, a base_url or an api_key of its own"
             raise ValueError(msg)

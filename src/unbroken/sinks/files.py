@@ -28,7 +28,7 @@ def checked_path(path: str | os.PathLike[str]) -> str:
 
     Raises:
         IsADirectoryError: If it is a folder.
-        ValueError: If it is empty.
+        ValueError: If it is empty, or there is something that is no regular file.
     """
     name = os.fspath(path)
     if not name:
@@ -36,6 +36,9 @@ def checked_path(path: str | os.PathLike[str]) -> str:
         raise ValueError(msg)
     if os.path.isdir(name) or name.endswith(os.sep):
         raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file", name)
+    if os.path.exists(name) and not os.path.isfile(name):
+        msg = f"{name} is no regular file: a device or a pipe would be replaced"
+        raise ValueError(msg)
     return name
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from unbroken.core.errors import StreamingError, StreamTimeoutError, error_class
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.outcome import Outcome
-from unbroken.core.request import Request
+from unbroken.core.request import Origin, Request
 from unbroken.transports import _async, _sync
 from unbroken.transports._errors import explain
 from unbroken.transports._family import MODE_HEADER
@@ -38,6 +38,7 @@ class _Sender:
         self._client: Any = None
         self._socket: Any = None
         self._timed_out = False
+        self._home: Origin | None = None
 
     def explain(self, error: Exception, *, connecting: bool) -> Fault:
         self._timed_out = isinstance(error, self._library.TimeoutException)
@@ -75,14 +76,34 @@ class _Sender:
             route(self._library.URL(request.url)), (_sync.SyncTransport, _async.AsyncTransport)
         ):
             headers.append((MODE_HEADER, "off"))  # a client of ours: once is enough
-        built = client.build_request(
-            request.method,
-            request.url,
-            headers=headers,
-            content=request.body,
-            extensions={"timeout": timeouts, "trace": trace},
-        )
+        extensions = {"timeout": timeouts, "trace": trace}
+        if self._is_home(request):
+            built = client.build_request(
+                request.method,
+                request.url,
+                headers=headers,
+                content=request.body,
+                extensions=extensions,
+            )
+        else:  # the client's headers, cookies and parameters are for the first host
+            built = self._library.Request(
+                request.method,
+                request.url,
+                headers=headers,
+                content=request.body,
+                extensions=extensions,
+            )
         return built, timeouts, given["read"]
+
+    def _is_home(self, request: Request) -> bool:
+        """Whether a request goes where the first one went."""
+        origin = request.origin
+        self._home = self._home or origin
+        return self._home == origin
+
+    def _auth(self, request: Request) -> dict[str, Any]:
+        """Return what keeps the client's authentication from another host."""
+        return {} if self._is_home(request) else {"auth": None, "follow_redirects": False}
 
     def _traced(self, event: str, info: dict[str, Any]) -> None:
         """Keep the socket that a new connection has, so that `abort` can reach it."""
@@ -99,7 +120,7 @@ class ClientUpstream(_Sender):
         self, request: Request, *, connect_s: float | None, head_s: float | None
     ) -> _sync.Body:
         built, timeouts, read_s = self._build(request, connect_s, head_s, self._traced)
-        response = self._client.send(built, stream=True)
+        response = self._client.send(built, stream=True, **self._auth(request))
         timeouts["read"] = read_s  # the head is here; from now on the stream's clocks rule
         return _sync.Body(response, built)
 
@@ -114,7 +135,7 @@ class AsyncClientUpstream(_Sender):
             self._traced(event, info)
 
         built, timeouts, read_s = self._build(request, connect_s, head_s, trace)
-        response = await self._client.send(built, stream=True)
+        response = await self._client.send(built, stream=True, **self._auth(request))
         timeouts["read"] = read_s
         return _async.Body(response)
 

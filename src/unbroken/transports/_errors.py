@@ -23,6 +23,8 @@ __all__ = ["exception_for", "explain"]
 def explain(library: ModuleType, error: Exception, *, connecting: bool) -> Fault:
     """Return the fault that an exception of httpx or httpx2 is."""
     words = f"{type(error).__name__}: {str(error)[:160]}" if str(error) else type(error).__name__
+    if _QUOTES.search(words):
+        words = type(error).__name__  # h11 quotes what it could not read: output, or a key
     if connecting:
         if isinstance(error, library.ReadTimeout):
             return Fault.of(FaultKind.STALLED, f"no response head in time ({words})")
@@ -86,6 +88,7 @@ def exception_for(
     return error
 
 
+_QUOTES = re.compile(r"bytearray\(|\bb['\"]|['\"]")
 _USER_AGENT = re.compile(r"(?:Async)?(OpenAI|Anthropic|Groq)\w*/Python (\d+)\.(\d+)")
 _OPENAI_WRAPS = (3, 52)
 """Seen from here on; 3.3, to which instructor is bound, does not."""

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from unbroken.core.dialects import recognise_request
+from unbroken.core.dialects import by_name, recognise_request
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.faults import Fault
 from unbroken.core.options import Options
@@ -54,7 +54,7 @@ def checked(options: Options | None) -> Options:
 
     Raises:
         TypeError: If they are not `Options`.
-        ValueError: If a capability row is not valid.
+        ValueError: If a capability row is not valid, or a target speaks no known dialect.
     """
     if options is None:
         return Options()
@@ -62,6 +62,9 @@ def checked(options: Options | None) -> Options:
         msg = f"options must be unbroken.Options, not {type(options).__name__}"
         raise TypeError(msg)
     check_rows(options.capabilities)
+    for target in options.targets:
+        if target.dialect is not None:
+            by_name(target.dialect)
     return options
 
 

@@ -126,8 +126,13 @@ def test_how_it_ended(reason, expected):
 
 
 @pytest.mark.parametrize("marker", [b"[DONE]", b" [DONE] "])
-def test_done_says_nothing_more(marker):
-    assert meaning(marker) == [Other("[DONE]")]
+def test_done_alone_is_where_an_sdk_stops(marker):
+    assert meaning(marker) == [End("[DONE]")]
+
+
+def test_done_behind_the_end_says_nothing_more():
+    body = b"".join(DIALECT.encode(Answer(text=("a",)))) + b"data: [DONE]\n\n"
+    assert [type(event) for event in read(DIALECT, body).events].count(End) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ def read_again(
     if not found or not (id := id or own.lstrip("/")):
         return None
     kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in query]
-    path = f"{root}{collection}/{quote(id, safe='')}"
-    asked = urlencode([*kept, *query.items()])
+    if not id.strip("."):  # it would be another path
+        return None
+    path = f"{root}{collection}/{quote(id, safe='', errors='replace')}"
+    asked = urlencode([*kept, *query.items()], errors="replace")
     return bodiless(request, urlunsplit((parts.scheme, parts.netloc, path, asked, "")))
 
 

@@ -45,7 +45,6 @@ _CAN_RESUME = frozenset(
         FaultKind.TRUNCATED_MID_EVENT,
         FaultKind.CONNECTION_RESET,
         FaultKind.EMPTY_STREAM,
-        FaultKind.MISSING_EVENT,
         FaultKind.STALLED,
         FaultKind.SLOW_DRIP,
         # of a resume that failed itself

@@ -100,14 +100,15 @@ _decode_fast = msgspec.json.Decoder(_FastDelta).decode
 
 
 class _Reader:
-    """See `unbroken.core.dialects.base.Reader`. Its only state is which texts are open."""
+    """See `unbroken.core.dialects.base.Reader`. It knows which texts are open, and the end."""
 
     def __init__(self) -> None:
         self._opened: set[int] = set()
+        self._ended = False
 
     def fork(self) -> _Reader:
         copy = _Reader()
-        copy._opened = set(self._opened)
+        copy._opened, copy._ended = set(self._opened), self._ended
         return copy
 
     def texts(self, payloads: list[bytes], choice: int, block: Block) -> list[str] | None:
@@ -140,8 +141,9 @@ class _Reader:
         payload = frame.payload.strip()
         if not payload:
             return []
-        if payload == b"[DONE]":  # says nothing that message-end has not said
-            return [Other("[DONE]")]
+        if payload == b"[DONE]":
+            # Behind message-end it says nothing new; without it the SDK would stop all the same.
+            return [Other("[DONE]") if self._ended else End("[DONE]")]
         value = parse_payload(payload)
         if not isinstance(value, dict):
             error = error_from(value)
@@ -164,6 +166,7 @@ class _Reader:
             case "message-start":
                 return [Start(string(value.get("id")) or None)]
             case "message-end":
+                self._ended = True
                 return _end(delta)
             case kind:
                 error = error_from(value) or _bare_message(value)

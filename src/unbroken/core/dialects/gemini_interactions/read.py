@@ -169,7 +169,8 @@ class InteractionsReader:
                 model = string(given.get("model")) or string(given.get("agent"))
                 return [Start(string(given.get("id")) or None, model)]
             case "interaction.status_update":
-                going_on = value.get("status") in _GOING_ON and "continuation_token" not in value
+                status = string(value.get("status"))
+                going_on = status in _GOING_ON and "continuation_token" not in value
                 return [Ping() if going_on else Other(kind), *_usage(value.get("usage"))]
             case "interaction.completed" | "interaction.complete":
                 return _completed(record(value.get("interaction")))
