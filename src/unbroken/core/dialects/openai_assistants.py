@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 from unbroken.core.dialects.base import (
     Answer,
     Dialect,
-    MalformedPayloadError,
     PlainReader,
     RequestFacts,
     Variant,
@@ -25,6 +24,7 @@ from unbroken.core.dialects.base import (
     parse_payload,
 )
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     number,
     positive,
@@ -86,9 +86,7 @@ class _Reader(PlainReader):
             error = error_from(value) or error_from({"error": value})
             if error is not None and (kind == "error" or "error" in record(value)):
                 return [error]
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         if kind.startswith("thread.run.step."):
             return self._step(kind, value)
         if kind.startswith("thread.run."):

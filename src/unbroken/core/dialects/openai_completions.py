@@ -21,7 +21,6 @@ from unbroken.core.dialects.base import (
     Answer,
     Cursor,
     Dialect,
-    MalformedPayloadError,
     Place,
     RequestFacts,
     Variant,
@@ -29,6 +28,7 @@ from unbroken.core.dialects.base import (
     parse_payload,
 )
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     number,
     parsed,
@@ -139,9 +139,7 @@ class _Reader:
         error = error_from(value)
         if error is not None:
             return [error]
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         events: list[Event] = []
         if not self._started:
             self._started = True

@@ -13,6 +13,7 @@ from unbroken.core.frames import Frame
 from unbroken.core.wire.sse import encode_sse
 
 __all__ = [
+    "as_object",
     "MalformedPayloadError",
     "bare_error",
     "dump",
@@ -56,6 +57,18 @@ def parse_payload(payload: bytes) -> Any:
     except RecursionError:
         msg = "JSON nested too deeply"
         raise MalformedPayloadError(msg) from None
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Return the value, which must be an object.
+
+    Raises:
+        MalformedPayloadError: If it is anything else.
+    """
+    if isinstance(value, dict):
+        return value
+    msg = f"a JSON {type(value).__name__}, not an object"
+    raise MalformedPayloadError(msg)
 
 
 def error_from(value: Any, *, final: frozenset[str] = frozenset()) -> ProviderError | None:

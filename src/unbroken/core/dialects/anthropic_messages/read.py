@@ -7,11 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from unbroken.core.dialects.base import (
-    MalformedPayloadError,
     error_from,
     parse_payload,
 )
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     dump,
     number,
@@ -143,9 +143,7 @@ class MessagesReader:
         error = _error(value, frame.event)
         if error is not None:
             return [error]
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         kind = string(value.get("type")) or frame.event
         block = number(value, "index") or 0
         match kind:

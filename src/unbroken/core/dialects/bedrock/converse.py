@@ -21,7 +21,6 @@ import msgspec
 from unbroken.core.dialects.answer import Answer
 from unbroken.core.dialects.base import (
     Dialect,
-    MalformedPayloadError,
     RequestFacts,
     Variant,
     parse_payload,
@@ -29,6 +28,7 @@ from unbroken.core.dialects.base import (
 from unbroken.core.dialects.bedrock import common
 from unbroken.core.dialects.bedrock.converse_splice import ConverseSplicer
 from unbroken.core.dialects.payloads import (
+    as_object,
     number,
     parsed,
     positive,
@@ -135,9 +135,7 @@ class ConverseReader:
         if frame.failure:
             return [common.exception_in(frame)]
         value = parse_payload(frame.payload)
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         return self.event(frame.event, value)
 
     def event(self, name: str, value: dict[str, Any]) -> list[Event]:

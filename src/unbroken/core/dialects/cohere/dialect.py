@@ -20,7 +20,6 @@ import msgspec
 from unbroken.core.dialects.base import (
     Answer,
     Dialect,
-    MalformedPayloadError,
     RequestFacts,
     Variant,
     error_from,
@@ -28,6 +27,7 @@ from unbroken.core.dialects.base import (
 )
 from unbroken.core.dialects.cohere.splice import CohereSplicer, write
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     number,
     parsed,
@@ -145,12 +145,9 @@ class _Reader:
             # Behind message-end it says nothing new; without it the SDK would stop all the same.
             return [Other("[DONE]") if self._ended else End("[DONE]")]
         value = parse_payload(payload)
-        if not isinstance(value, dict):
-            error = error_from(value)
-            if error is not None:
-                return [error]
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        if not isinstance(value, dict) and (error := error_from(value)) is not None:
+            return [error]
+        value = as_object(value)
         delta = record(value.get("delta"))
         message = record(delta.get("message"))
         index = number(value, "index") or 0

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from unbroken.core.dialects.base import (
-    MalformedPayloadError,
     error_from,
     parse_payload,
 )
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     dump,
     number,
@@ -167,9 +167,7 @@ class GeminiReader:
         error = error_from(value, final=FINAL_ERRORS)
         if error is not None:
             return [error]
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         events: list[Event] = []
         if not self._started:
             self._started = True

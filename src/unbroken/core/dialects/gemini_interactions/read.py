@@ -7,11 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from unbroken.core.dialects.base import (
-    MalformedPayloadError,
     error_from,
     parse_payload,
 )
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     dump,
     number,
@@ -141,12 +141,9 @@ class InteractionsReader:
         if payload == b"[DONE]":  # says nothing that interaction.completed has not said
             return [Other("[DONE]")]
         value = parse_payload(payload)
-        if not isinstance(value, dict):
-            error = error_from(value)
-            if error is not None:
-                return [error]
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        if not isinstance(value, dict) and (error := error_from(value)) is not None:
+            return [error]
+        value = as_object(value)
         events = self._meaning(string(value.get("event_type")) or frame.event, value)
         if mark := string(value.get("event_id")):
             events.append(Mark(mark))

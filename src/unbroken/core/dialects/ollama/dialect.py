@@ -22,7 +22,6 @@ import msgspec
 from unbroken.core.dialects.ask import Ask, said
 from unbroken.core.dialects.base import (
     Dialect,
-    MalformedPayloadError,
     RequestFacts,
     error_from,
     parse_payload,
@@ -30,6 +29,7 @@ from unbroken.core.dialects.base import (
 from unbroken.core.dialects.ollama.ask import read_ollama, write_ollama
 from unbroken.core.dialects.ollama.write import OllamaWriter
 from unbroken.core.dialects.payloads import (
+    as_object,
     bare_error,
     dump,
     number,
@@ -135,9 +135,7 @@ class _Reader:
         error = error_from(value)
         if error is not None:
             return [error]
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         events: list[Event] = []
         if not self._started:
             self._started = True

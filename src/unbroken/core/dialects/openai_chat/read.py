@@ -11,7 +11,7 @@ from unbroken.core.dialects.base import (
     error_from,
     parse_payload,
 )
-from unbroken.core.dialects.payloads import string
+from unbroken.core.dialects.payloads import as_object, string
 from unbroken.core.events import (
     Block,
     End,
@@ -125,9 +125,7 @@ class ChatReader:
         error = error_from(value) or _groq_error(value)
         if error is not None:
             return [error]
-        if not isinstance(value, dict):
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        value = as_object(value)
         events: list[Event] = []
         if not self._started:
             self._started = True

@@ -8,7 +8,7 @@ import msgspec
 
 from unbroken.core.dialects.base import MalformedPayloadError, error_from, parse_payload
 from unbroken.core.dialects.openai_responses.course import Course
-from unbroken.core.dialects.payloads import bare_error, number, record, string
+from unbroken.core.dialects.payloads import as_object, bare_error, number, record, string
 from unbroken.core.events import (
     Block,
     BlockKind,
@@ -154,12 +154,9 @@ class ResponsesReader:
         if stripped == b"[DONE]":
             return [End("[DONE]")]  # proves nothing here; some relays add it
         value = parse_payload(frame.payload)
-        if not isinstance(value, dict):
-            error = error_from(value)
-            if error is not None:
-                return [error]
-            msg = f"a JSON {type(value).__name__}, not an object"
-            raise MalformedPayloadError(msg)
+        if not isinstance(value, dict) and (error := error_from(value)) is not None:
+            return [error]
+        value = as_object(value)
         kind = value.get("type")
         if not isinstance(kind, str):
             kind = "" if frame.event == "message" else frame.event
