@@ -9,13 +9,26 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Origin", "Request"]
+__all__ = ["Origin", "Request", "origin_of"]
 
 Origin = tuple[str, str, int | None]
 """Scheme, host and port: who may see a key."""
 
 _STREAM_TRUE = re.compile(rb'"stream"\s*:\s*true')
 _STREAM_FALSE = re.compile(rb'"stream"\s*:\s*false')
+
+
+def origin_of(url: str) -> Origin:
+    """Return whom a URL asks.
+
+    A port that is no number is -1: there is no such place, and the HTTP library will say so.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        port = -1
+    return parts.scheme, parts.hostname or "", port
 
 
 class _StreamFlag(msgspec.Struct):
@@ -61,9 +74,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def origin(self) -> Origin:
         """Scheme, host and port."""
-        parts = urlsplit(self.url)
-        default = {"http": 80, "https": 443}.get(parts.scheme)
-        return parts.scheme, parts.hostname or "", parts.port or default
+        return origin_of(self.url)
 
     @property
     def stream_flag(self) -> bool | None:

@@ -17,7 +17,7 @@ import msgspec
 
 from unbroken.core.dialects import by_name
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.request import Request
+from unbroken.core.request import Request, origin_of
 from unbroken.core.target import Target
 
 __all__ = ["retarget"]
@@ -79,7 +79,7 @@ def retarget(request: Request, dialect: Dialect, target: Target) -> Request | st
             url = other.url_for(target.base_url, model)
         except NotImplementedError:
             return f"where {other.name} is asked is not known"
-    leaves = _origin(url) != _origin(request.url)
+    leaves = origin_of(url) != request.origin
     if other is not dialect:
         ask = dialect.read_ask(request)
         if isinstance(ask, str):
@@ -172,16 +172,6 @@ def _key_of(request: Request) -> str:
     if scheme.lower() == "bearer":
         return key.strip()
     return dict(parse_qsl(urlsplit(request.url).query)).get("key", "")
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    try:
-        port = parts.port or default
-    except ValueError:  # no number: no such place, and the HTTP library will say so
-        port = -1
-    return parts.scheme, parts.hostname or "", port
 
 
 def _is_harmless(name: str, value: str, keys: set[str]) -> bool:

@@ -75,6 +75,11 @@ class DecoderState:
         self._closed = False
 
     @property
+    def leftover_unknown(self) -> tuple[str, ...]:
+        """Lines of `pending` with undefined field names; none on a wire without such names."""
+        return ()
+
+    @property
     def pending(self) -> bytes:
         """The bytes of the frame that is not whole; still there after `close`.
 

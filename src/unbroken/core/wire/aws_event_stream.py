@@ -82,11 +82,6 @@ class AWSEventStreamDecoder(DecoderState):
         """Whether `pending` holds part of a message: all bytes are part of one."""
         return bool(self._pending)
 
-    @property
-    def leftover_unknown(self) -> tuple[str, ...]:
-        """Always empty: a message has no lines."""
-        return ()
-
     def blocks(self, data: bytes) -> list[Frame]:
         """Return every message that this read completes.
 

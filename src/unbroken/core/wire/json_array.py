@@ -66,11 +66,6 @@ class JSONArrayDecoder(DecoderState):
         """Whether `pending` holds part of an element, rather than what stands between two."""
         return self._overrun or self._begun
 
-    @property
-    def leftover_unknown(self) -> tuple[str, ...]:
-        """Always empty: an element has no field names of the wire's."""
-        return ()
-
     def blocks(self, data: bytes) -> list[Frame]:
         """Return every element that this read completes, and the end of the array.
 

@@ -41,11 +41,6 @@ class NDJSONDecoder(DecoderState):
         """Whether `pending` holds part of a value, rather than blanks only."""
         return self._overrun or bool(self._value_of(bytes(self._pending)))
 
-    @property
-    def leftover_unknown(self) -> tuple[str, ...]:
-        """Always empty: a line has no field names."""
-        return ()
-
     def blocks(self, data: bytes) -> list[Frame]:
         """Return every line that this read completes; blank ones have ``dispatched=False``.
 
