@@ -13,13 +13,13 @@ import httpx2
 import ollama
 import openai
 import pytest
-from google import genai
 
 import unbroken
 from tests.direct.helpers import good, options
 from tests.support.bodies import Answer, tokens_of
 from tests.support.faults import Break, breaking, reply
 from tests.support.faultserver import FaultServer
+from tests.support.google import import_genai
 from tests.support.model import Model
 
 # Short, so that any dialect may send it again and compare.
@@ -68,7 +68,7 @@ async def ollama_atext(client: Any) -> str:
 
 
 def gemini_client(url: str) -> Any:
-    return genai.Client(api_key="k", http_options={"base_url": url})
+    return import_genai().Client(api_key="k", http_options={"base_url": url})
 
 
 SDKS = {

@@ -18,6 +18,7 @@ from tests.support.driving import (
     read_all,
     sdk_http_client,
 )
+from tests.support.google import import_genai
 
 # google-genai
 
@@ -40,7 +41,7 @@ def _on_gemini(watch: Watch, frame: Any) -> None:
 
 def _gemini(wire: Wire, http_client: Any, *, is_async: bool) -> tuple[Any, dict[str, Any]]:
     """The client (which must stay referenced while it streams) and the call's arguments."""
-    from google import genai
+    genai = import_genai()
     from google.genai import types
 
     options: dict[str, Any] = {"base_url": wire.base_url, "headers": dict(wire.headers)}
