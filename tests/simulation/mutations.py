@@ -11,7 +11,6 @@ from typing import Any
 
 from tests.simulation import mutations_more as _more  # noqa: F401 - it adds its own
 from tests.simulation.patching import DIALECT_OF, MUTATIONS, Patcher, broken, mutation
-from unbroken.core import stream as stream_module
 from unbroken.core.account import Account
 from unbroken.core.actions import Deliver, Disconnect
 from unbroken.core.checks.completeness import Completeness
@@ -22,7 +21,7 @@ from unbroken.core.dialects.openai_chat.dialect import OpenAIChat
 from unbroken.core.options import Options
 from unbroken.core.outlet import Outlet
 from unbroken.core.received import Received
-from unbroken.core.recovery import backoff, ladder, seam
+from unbroken.core.recovery import backoff, ladder, refusal, seam
 from unbroken.core.recovery.delivery import Delivery
 from unbroken.core.recovery.machine import Recovery
 from unbroken.core.recovery.splice import Piece, Splice
@@ -318,7 +317,7 @@ def pings_are_progress(core: Patcher) -> None:
 
 @mutation
 def servers_are_not_waited_for(core: Patcher) -> None:
-    core.set(stream_module, "retry_after_s", lambda headers, *, wall_time: None)
+    core.set(refusal, "retry_after_s", lambda headers, *, wall_time: None)
 
 
 @mutation
@@ -329,7 +328,7 @@ def milliseconds_are_seconds(core: Patcher) -> None:
         asked = before(headers, wall_time=wall_time)
         return None if asked is None else asked / 1000
 
-    core.set(stream_module, "retry_after_s", seconds)
+    core.set(refusal, "retry_after_s", seconds)
 
 
 # Accounts and order -------------------------------------------------------------------------

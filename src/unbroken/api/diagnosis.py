@@ -21,7 +21,8 @@ from unbroken.core.events import Text
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import RUNGS, Mode, Options
 from unbroken.core.received import Received
-from unbroken.core.recovery.ladder import Broken, Situation, choose
+from unbroken.core.recovery.ladder import choose
+from unbroken.core.recovery.situation import Broken, Situation
 from unbroken.core.request import Request
 
 __all__ = ["Diagnosis", "Finding", "ModelWays", "Package", "Sdk", "diagnose"]

@@ -10,7 +10,7 @@ from unbroken.core.events import ProviderError
 from unbroken.core.faults import Fault
 from unbroken.core.outcome import AttemptRecord, Outcome, Provenance, Skipped
 from unbroken.core.received import Received, Usage
-from unbroken.core.recovery.ladder import Plan
+from unbroken.core.recovery.situation import Plan
 from unbroken.core.verdict import is_recoverable, status_of
 
 __all__ = ["Account"]

@@ -13,8 +13,8 @@ from unbroken.core.events import Event, TextRun
 from unbroken.core.options import Options
 from unbroken.core.received import Received
 from unbroken.core.recovery.delivery import Delivery, is_content
-from unbroken.core.recovery.ladder import Plan
 from unbroken.core.recovery.machine import Recovery
+from unbroken.core.recovery.situation import Plan
 from unbroken.core.recovery.splice import Piece, Splice
 from unbroken.core.recovery.translate import Translation
 from unbroken.core.wire.json_array import in_place

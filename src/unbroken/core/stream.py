@@ -46,11 +46,11 @@ from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.outlet import Outlet
-from unbroken.core.problems import error_in, short_words
 from unbroken.core.received import Received
-from unbroken.core.recovery.backoff import may_retry, retry_after_s
-from unbroken.core.recovery.ladder import Broken, Plan, may_replay
+from unbroken.core.recovery.ladder import may_replay
 from unbroken.core.recovery.machine import BEFORE_BODY, Decision, Recovery
+from unbroken.core.recovery.refusal import read_refusal
+from unbroken.core.recovery.situation import Broken, Plan
 from unbroken.core.recovery.splice import Splice
 from unbroken.core.recovery.translate import Translation
 from unbroken.core.redact import Redactor
@@ -284,7 +284,7 @@ class Stream:
         record.status = status
         record.request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), "")
         if not 200 <= status < 300:
-            self._http_error(status, headers, problem, now)
+            self._refused(status, headers, problem, now)
             return
         self._state = _State.READING
         self._ended_at = None
@@ -318,33 +318,25 @@ class Stream:
         if self.attempt_number > 1:
             self._liveness = Liveness(self.options.timing, now=now)
 
-    def _http_error(
-        self, status: int, headers: Mapping[str, str], problem: bytes, now: float
-    ) -> None:
+    def _refused(self, status: int, headers: Mapping[str, str], problem: bytes, now: float) -> None:
+        """The answer is no stream."""
         plan = self._plan
-        # Claude 4.6+ and others answer a prefill they do not take with 400; an answer that
-        # the provider keeps no longer is a 404.
-        refusals = _CURSOR_REFUSALS if plan is not None and plan.cursor is not None else (400, 422)
-        refused = self.attempt_number > 1 and plan is not None and status in refusals
-        if refused and plan is not None:
-            self._recovery.refuse(plan)
-        retryable = refused or may_retry(status, headers)
-        error = error_in(problem, final=self.dialect.final_errors)
-        self._account.records[-1].error = error
-        detail = f"the provider answered {status}"
-        if error is not None:
-            named = short_words([error.type, error.code])
-            detail += f" ({named})" if named else ""
-            # Some statuses say too little: 429 is also what an empty account gets.
-            told = headers.get("x-should-retry", "").lower() == "true"
-            retryable = retryable and (refused or told or error.retryable)
-        self._recovery.ask_to_wait(retry_after_s(headers, wall_time=self._wall_time(now)))
-        if problem and self.options.log_raw != "never":
-            self._account.records[-1].raw = [self._redactor().frame(problem, "ndjson")]
-        elsewhere = status in _ELSEWHERE or (error is not None and error.elsewhere)
-        self._fail(
-            Fault.of(FaultKind.HTTP_ERROR, detail, retryable=retryable, elsewhere=elsewhere), now
+        refusal = read_refusal(
+            status,
+            headers,
+            problem,
+            dialect=self.dialect,
+            plan=plan,
+            wall_time=self._wall_time(now),
         )
+        if refusal.refused and plan is not None:
+            self._recovery.refuse(plan)
+        self._recovery.ask_to_wait(refusal.wait_s)
+        record = self._account.records[-1]
+        record.error = refusal.error
+        if problem and self.options.log_raw != "never":
+            record.raw = [self._redactor().frame(problem, "ndjson")]
+        self._fail(refusal.fault, now)
 
     def resume(self, now: float) -> None:
         """Reading goes on; the time that the consumer took does not count."""
@@ -789,9 +781,6 @@ class Stream:
 
 
 _RECEIVE = Receive()
-_CURSOR_REFUSALS = (400, 401, 403, 404, 405, 409, 410, 416, 422)
-_ELSEWHERE = (401, 402, 403, 404, 429)
-"""Statuses that speak of an account or a model: another one may answer."""
 _SEEN_BY_ANYONE = (*BEFORE_BODY, FaultKind.CONNECTION_RESET, FaultKind.STALLED)
 _REQUEST_IDS = (
     "x-request-id",

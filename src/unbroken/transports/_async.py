@@ -17,8 +17,8 @@ from unbroken.transports._family import (
     Wording,
     checked,
     is_protected,
-    plan_for,
     response_headers,
+    treatment_for,
 )
 
 __all__ = ["AsyncByteStream", "AsyncTransport", "Body"]
@@ -117,16 +117,16 @@ class AsyncTransport:
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
-        plan = plan_for(request, self._options, self._observer)
+        treatment = treatment_for(request, self._options, self._observer)
         response = await self._inner.handle_async_request(request)
-        if plan is None or not is_protected(plan, response):
+        if treatment is None or not is_protected(treatment, response):
             return response
         sink = None if self._make_sink is None else GuardedSink(self._make_sink)
         try:
             driver = AsyncDriver(
-                plan.request,
-                plan.dialect,
-                options=plan.options,
+                treatment.request,
+                treatment.dialect,
+                options=treatment.options,
                 observer=self._observer,
                 upstream=_Upstream(self.library, request, self._inner),
                 body=Body(response),
@@ -137,11 +137,11 @@ class AsyncTransport:
             if sink is not None:
                 sink.abandon("unbroken itself failed, and the stream was not read")
             return response
-        if plan.options.mode != "observe":
+        if treatment.options.mode != "observe":
             self._live.add(driver)
         return self.library.Response(
             status_code=response.status_code,
-            headers=response_headers(plan, response),
+            headers=response_headers(treatment, response),
             stream=self.byte_stream(driver),
             extensions={**response.extensions, "unbroken": driver.record},
         )

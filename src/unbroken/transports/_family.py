@@ -26,12 +26,12 @@ from unbroken.transports._errors import exception_for, explain
 
 __all__ = [
     "LiveStreams",
-    "Plan",
+    "Treatment",
     "ResponseFacts",
     "Wording",
     "checked",
     "in_mode",
-    "plan_for",
+    "treatment_for",
     "response_headers",
 ]
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("unbroken")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Treatment:
     """How one request will be treated; there is none for those that Unbroken leaves alone."""
 
     request: Request
@@ -89,7 +89,7 @@ def in_mode(options: Options, named: str | None) -> Options:
         raise ValueError(msg) from None
 
 
-def plan_for(request: Any, options: Options, observer: Observer) -> Plan | None:
+def treatment_for(request: Any, options: Options, observer: Observer) -> Treatment | None:
     """Return how to treat a request of the library, or None to leave it alone.
 
     The mode comes from the header ``x-unbroken-mode`` (removed here), else from
@@ -103,13 +103,13 @@ def plan_for(request: Any, options: Options, observer: Observer) -> Plan | None:
     if options.mode == "off" or request.method != "POST":
         return None
     try:
-        return _plan(request, options)
+        return _treatment(request, options)
     except Exception as bug:  # noqa: BLE001 - told; the request goes its way without us
         observer.internal_error(bug)
         return None
 
 
-def _plan(request: Any, options: Options) -> Plan | None:
+def _treatment(request: Any, options: Options) -> Treatment | None:
     body = _content(request)
     facts = Request(
         method=request.method,
@@ -122,13 +122,13 @@ def _plan(request: Any, options: Options) -> Plan | None:
         return None
     if body is None:
         once = replace(options, mode="raise") if options.mode == "heal" else options
-        return Plan(facts, dialect, once, None)
+        return Treatment(facts, dialect, once, None)
     if not dialect.wants_stream(facts):
         return None
     if not facts.signed:  # AWS refuses a request in which a signed header was changed
         request.headers["accept-encoding"] = "identity"
     headers = tuple(request.headers.multi_items())
-    return Plan(
+    return Treatment(
         Request(method=facts.method, url=facts.url, headers=headers, body=body),
         dialect,
         options,
@@ -148,12 +148,12 @@ def _content(request: Any) -> bytes | None:
     return content
 
 
-def is_protected(plan: Plan, response: Any) -> bool:
+def is_protected(treatment: Treatment, response: Any) -> bool:
     """Whether a response's body is to be watched."""
     if not 200 <= response.status_code < 300:
         return False
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if plan.wants_stream is None and kind not in plan.dialect.content_types:
+    if treatment.wants_stream is None and kind not in treatment.dialect.content_types:
         return False
     if not _is_readable(response):
         _log.warning(
@@ -177,7 +177,7 @@ def _is_readable(response: Any) -> bool:
     return all(each.strip() in known for each in encoding.split(","))
 
 
-def response_headers(plan: Plan, response: Any) -> Any:
+def response_headers(treatment: Treatment, response: Any) -> Any:
     """Return the headers for the SDK: those of the response, but for what no longer holds.
 
     In place of a page or a JSON error comes the stream of a later attempt, or our exception;
@@ -187,8 +187,8 @@ def response_headers(plan: Plan, response: Any) -> Any:
     for name in ("content-encoding", "content-length"):
         headers.pop(name, None)
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if plan.options.mode != "observe" and given not in plan.dialect.content_types:
-        headers["content-type"] = plan.dialect.content_types[0]
+    if treatment.options.mode != "observe" and given not in treatment.dialect.content_types:
+        headers["content-type"] = treatment.dialect.content_types[0]
     return headers
 
 

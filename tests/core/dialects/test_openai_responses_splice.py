@@ -22,8 +22,8 @@ from tests.core.dialects.responses_kit import (
 from tests.support import bodies
 from unbroken.core.dialects.base import RequestFacts
 from unbroken.core.events import Finish, Number, Reasoning, Start, Text
-from unbroken.core.recovery.ladder import Plan
 from unbroken.core.recovery.seam import AnchorMatch
+from unbroken.core.recovery.situation import Plan
 from unbroken.core.recovery.splice import Splice
 
 STORED = RequestFacts(server_state=True)

@@ -13,7 +13,8 @@ from unbroken.core.events import Finish, Other, Reasoning, Refusal, Text, ToolCa
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
 from unbroken.core.received import Received
-from unbroken.core.recovery.ladder import Situation, choose
+from unbroken.core.recovery.ladder import choose
+from unbroken.core.recovery.situation import Situation
 from unbroken.core.request import Request
 
 SHORT = "The sea is salt because rivers"

@@ -12,8 +12,8 @@ from unbroken.core.dialects import by_name
 from unbroken.core.dialects.base import AnswerCall
 from unbroken.core.events import End, Finish, Reasoning, Start, Text, ToolCall
 from unbroken.core.received import Received
-from unbroken.core.recovery.ladder import Plan
 from unbroken.core.recovery.seam import AnchorMatch, Matcher, NoMatch, ReplayMatch
+from unbroken.core.recovery.situation import Plan
 from unbroken.core.recovery.splice import Splice
 
 SAID = "The sea is salt because rivers"

@@ -16,7 +16,8 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Skipped
 from unbroken.core.received import Received
 from unbroken.core.recovery.backoff import backoff_s
-from unbroken.core.recovery.ladder import Broken, Plan, Situation, choose
+from unbroken.core.recovery.ladder import choose
+from unbroken.core.recovery.situation import Broken, Plan, Situation
 from unbroken.core.request import Request
 
 __all__ = ["BEFORE_BODY", "Decision", "Recovery"]

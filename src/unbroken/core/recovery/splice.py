@@ -20,8 +20,8 @@ from unbroken.core.events import (
 )
 from unbroken.core.frames import Frame
 from unbroken.core.received import Call, Received
-from unbroken.core.recovery.ladder import Plan
 from unbroken.core.recovery.seam import Matcher, NoMatch, ReplayMatch
+from unbroken.core.recovery.situation import Plan
 from unbroken.core.wire import decoder_for
 
 __all__ = ["Piece", "Splice"]
