@@ -160,6 +160,14 @@ def test_bytes_that_hold_no_json_are_malformed():
         only(body)
 
 
+def test_bytes_that_hold_no_utf8_are_malformed():
+    """The wire's decoder sees base64, and JSON decoders bear with surrogates."""
+    text = b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"\xed\xa0\x80"}}'
+    body = event("chunk", bytes=base64.b64encode(text).decode())
+    with pytest.raises(MalformedPayloadError, match="not UTF-8 at its byte 67"):
+        only(body)
+
+
 def test_other_events_pass():
     assert only(event("news", x=1)) == [Other("news")]
 

@@ -82,6 +82,11 @@ class _Reader:
                 msg = "a chunk without bytes in base64"
                 raise MalformedPayloadError(msg)
             return [Other(frame.event)]
+        try:
+            payload.decode()  # the wire below saw base64 only, and msgspec checks no UTF-8
+        except UnicodeDecodeError as error:
+            msg = f"what stands in base64 is not UTF-8 at its byte {error.start}"
+            raise MalformedPayloadError(msg) from None
         # Text is read by its own dialect's fast path; only the first frame tells which.
         value = None
         if self._shape not in ("messages", "chat"):
