@@ -1,0 +1,305 @@
+"""Plays a client through the scenarios of a suite, several at a time.
+
+First it is asked for a healthy answer. A client that cannot read that one would be "honest" about
+every fault, since it never gets as far as to meet one; so the run ends there, with the reason.
+The same request tells which dialect the client speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+from unbroken.lab.oracle import Numbered
+from unbroken.lab.score.player import CannotPlayError, Player, Turn
+from unbroken.lab.score.results import Card, Result, Skipped, kept
+from unbroken.lab.score.suite import Scenario, Suite, choose
+from unbroken.lab.score.verdict import Ran, Request, examine_output, judge
+
+__all__ = ["Lab", "Options", "Played", "score_suite"]
+
+PROMPT = "Write the numbered answer."
+_IDLE_S = 2.0
+_LATE_S = 0.5
+_PREFLIGHT = Scenario(name="before-the-suite", plan="ok", settings={"tokens": "30"})
+
+
+class Lab(Protocol):
+    """What is needed of a `LabServer`."""
+
+    def session(self, plan: str = "") -> Any: ...
+
+    def forget(self, id: str) -> bool: ...
+
+    def environment(self, session: Any) -> dict[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to run a suite.
+
+    Attributes:
+        label: What to call the client.
+        command: How it is run, for the record.
+        only: Names, globs or ``tag:`` to choose scenarios by; none takes all.
+        dialect: What the client speaks; None finds out from its first request.
+        jobs: How many scenarios at the same time.
+        patience_s: Instead of the scenarios' own; None keeps those.
+        tokens: How long answers are, instead of the scenarios' own; None keeps those.
+        seed: Of the answers and of their faults.
+        keep_going: Run the suite also where the client cannot read a healthy answer.
+    """
+
+    label: str
+    command: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    dialect: str | None = None
+    jobs: int = 4
+    patience_s: float | None = None
+    tokens: int | None = None
+    seed: int = 0
+    keep_going: bool = False
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            msg = f"jobs must be at least 1, not {self.jobs}"
+            raise ValueError(msg)
+        if self.patience_s is not None and self.patience_s <= 0:
+            msg = f"patience_s must be above 0, not {self.patience_s:g}"
+            raise ValueError(msg)
+        if self.tokens is not None and self.tokens < 1:
+            msg = f"tokens must be at least 1, not {self.tokens}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """How far a run is: what has just ended, and how many have of how many."""
+
+    result: Result | Skipped
+    done: int
+    total: int
+
+
+async def score_suite(
+    player: Player,
+    suite: Suite,
+    lab: Lab,
+    options: Options,
+    on_played: Callable[[Played], None] = lambda _: None,
+) -> Card:
+    """Play a suite and return the card; cancelling it ends all that it started.
+
+    Raises:
+        CannotPlayError: If the client cannot read a healthy answer.
+        SuiteError: If nothing can be chosen from the suite.
+    """
+    started_at, started_s = datetime.now(UTC), time.monotonic()
+    choose(suite, only=options.only)  # a wrong name is told before anything runs
+    first = await _play(player, lab, _PREFLIGHT, options)
+    if isinstance(first, Skipped):
+        raise CannotPlayError(first.why)
+    if first.verdict != "healed" and not options.keep_going:
+        raise CannotPlayError(_cannot(first))
+    dialect = options.dialect or (first.requests[0].dialect if first.requests else "")
+    chosen, left = choose(suite, only=options.only, dialect=dialect or None)
+    skipped = [Skipped(scenario=scenario.name, why=why) for scenario, why in left]
+    chosen, unsaid = await _sayable(player, lab, chosen, options)
+    skipped += unsaid
+    outcomes = await _play_all(player, lab, chosen, options, on_played)
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+    skipped += [outcome for outcome in outcomes if isinstance(outcome, Skipped)]
+    return Card(
+        label=options.label,
+        suite=suite.name,
+        dialect=dialect,
+        command=options.command,
+        results=results,
+        skipped=skipped,
+        seed=options.seed,
+        started_at=started_at.isoformat(timespec="seconds"),
+        duration_s=round(time.monotonic() - started_s, 1),
+        unbroken=_version(),
+    )
+
+
+async def _sayable(
+    player: Player, lab: Lab, chosen: list[Scenario], options: Options
+) -> tuple[list[Scenario], list[Skipped]]:
+    """Leave out what the client cannot be asked for at all, such as a tool call."""
+    skipped: list[Skipped] = []
+    for say in sorted({scenario.say for scenario in chosen} - {"text"}):
+        healthy = replace(_PREFLIGHT, settings={**_PREFLIGHT.settings, "say": say})
+        if options.keep_going:
+            continue
+        played = await _play(player, lab, healthy, options)
+        if isinstance(played, Result) and played.verdict == "healed":
+            continue
+        why = f"the command does not print a healthy answer with LAB_SAY={say}"
+        skipped += [Skipped(scenario=s.name, why=why) for s in chosen if s.say == say]
+        chosen = [scenario for scenario in chosen if scenario.say != say]
+    return chosen, skipped
+
+
+async def _play_all(
+    player: Player,
+    lab: Lab,
+    chosen: list[Scenario],
+    options: Options,
+    on_played: Callable[[Played], None],
+) -> list[Result | Skipped]:
+    results: list[Result | Skipped | None] = [None] * len(chosen)
+    waiting = iter(enumerate(chosen))  # the jobs share it, so that each scenario is taken once
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        for place, scenario in waiting:
+            result = await _play(player, lab, scenario, options)
+            results[place] = result
+            done += 1
+            on_played(Played(result=result, done=done, total=len(chosen)))
+
+    # Not a TaskGroup: the first error is raised as it is, not in a group of one.
+    workers = [asyncio.create_task(work()) for _ in range(min(options.jobs, len(chosen)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return [result for result in results if result is not None]
+
+
+async def _play(player: Player, lab: Lab, scenario: Scenario, options: Options) -> Result | Skipped:
+    """Play one scenario, by as many clients at once as it asks for; the worst result counts."""
+    copies = await asyncio.gather(
+        *(_play_one(player, lab, scenario, options, copy) for copy in range(scenario.copies))
+    )
+    # A plan that cannot be in this dialect: that says nothing about the client.
+    for copy in copies:
+        if isinstance(copy, Skipped):
+            return copy
+    played = [copy for copy in copies if isinstance(copy, Result)]
+    return max(played, key=lambda result: (not result.ok, result.severity))
+
+
+async def _play_one(
+    player: Player, lab: Lab, scenario: Scenario, options: Options, copy: int
+) -> Result | Skipped:
+    # Each copy has words of its own, so that a token of another's stream is seen as invented.
+    seed = int(scenario.settings.get("seed", 0)) + options.seed + copy
+    more = {"seed": str(seed)}
+    if options.tokens is not None:
+        more["tokens"] = str(options.tokens)
+    patience_s = options.patience_s or scenario.patience_s
+    session = lab.session(scenario.full_plan(more))
+    try:
+        environment = {
+            **lab.environment(session),
+            "LAB_MODEL": session.model,
+            "LAB_SAY": scenario.say,
+            "LAB_PROMPT": PROMPT,
+            "LAB_PATIENCE_S": f"{patience_s:g}",
+            "LAB_SEED": str(seed),
+        }
+        turn = Turn(
+            model=session.model,
+            environment=environment,
+            say=scenario.say,
+            prompt=PROMPT,
+            patience_s=patience_s,
+            faultless=scenario.faultless,
+        )
+        ran = await player.play(turn)
+        await asyncio.to_thread(session.wait_idle, _IDLE_S)
+        refused = next((log.error for log in session.attempts if log.error), "")
+        if refused:
+            return Skipped(scenario=scenario.name, why=refused)
+        return result_of(scenario, session.model, session.numbered, ran, session.attempts)
+    finally:
+        lab.forget(session.id)
+
+
+def result_of(
+    scenario: Scenario, model: str, answer: Numbered, ran: Ran, attempts: Sequence[Any]
+) -> Result:
+    """Judge what a client did with one scenario."""
+    requests = [_request(attempt, ran.started_s) for attempt in attempts]
+    report = examine_output(
+        ran.stdout, answer, say=scenario.say, ended_well=ran.exit_code == 0 and not ran.hung
+    )
+    verdict, facts = judge(ran, report, requests, tokens=answer.tokens)
+    more = dict(ran.more)
+    late_s = max((attempt.late_s for attempt in attempts), default=0.0)
+    if late_s > _LATE_S:  # then this machine was too busy for times to mean much
+        more["lab_late_s"] = round(late_s, 2)
+    facts = replace(facts, more=more)
+    # An error where nothing went wrong is honest, but no merit.
+    ok = verdict == "healed" or (verdict == "honest error" and not facts.unprovoked)
+    return Result(
+        scenario=scenario.name,
+        plan=scenario.plan,
+        verdict=verdict,
+        ok=ok or scenario.undetectable is not None,
+        facts=facts,
+        best=scenario.best,
+        life=scenario.life,
+        tags=scenario.tags,
+        undetectable=scenario.undetectable,
+        model=model,
+        requests=requests,
+        exit_code=ran.exit_code,
+        signal=ran.signal,
+        stdout_end=kept(ran.stdout),
+        stderr_end=kept(ran.stderr),
+        copies=scenario.copies,
+    )
+
+
+def _request(attempt: Any, started_s: float) -> Request:
+    """Return a server's log of an attempt with times from the client's start."""
+
+    def since(at_s: float) -> float:
+        return round(at_s - started_s, 3)
+
+    return Request(
+        at_s=since(attempt.at_s),
+        dialect=attempt.dialect,
+        asked=attempt.asked,
+        faults=attempt.faults,
+        strikes=[(since(at_s), what) for at_s, what in attempt.strikes],
+        sent_bytes=attempt.sent_bytes,
+        sent_tokens=attempt.sent_tokens,
+        ended=attempt.ended or "",
+        ended_s=None if attempt.ended_at_s is None else since(attempt.ended_at_s),
+    )
+
+
+def _cannot(first: Result) -> str:
+    """Return why nothing can be learnt from a client."""
+    facts = first.facts
+    if not first.requests:
+        how = "it made no request"
+    elif first.verdict == "hung":
+        how = f"it was still running after {facts.duration_s:.0f} s"
+    else:
+        how = f"{first.verdict}, {facts.told}"
+    error = f"; it said: {facts.error}" if facts.error else ""
+    return (
+        f"the command does not print a healthy answer, so bad ones would teach nothing: {how}"
+        f"{error} (what a command must do: docs/how-to/score-a-client.md; --keep-going runs the "
+        "suite all the same)"
+    )
+
+
+def _version() -> str:
+    try:
+        return version("unbroken")
+    except PackageNotFoundError:
+        return ""
