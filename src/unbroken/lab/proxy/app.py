@@ -1,0 +1,399 @@
+"""The fault proxy: relay, plans, faults and log, joined.
+
+    request -> control (what is asked of the proxy itself)
+            -> choosing -> session -> upstream -> pump -> [breaking ->] the client
+
+`FaultProxy` runs an event loop in a thread of its own, as `LabServer` does; `serve` runs it in a
+loop that is there already.
+
+    with FaultProxy("https://api.openai.com", plan="cut.rst@30t") as proxy:
+        client = openai.OpenAI(base_url=f"{proxy.url}/v1")
+        ...
+        assert proxy.log.entries()[0].went == "rst"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from unbroken.lab.injectors.base import FaultError
+from unbroken.lab.proxy.breaking import Breaking
+from unbroken.lab.proxy.choosing import Choice, choose, read_plan
+from unbroken.lab.proxy.connection import ProxyConnection, Reply
+from unbroken.lab.proxy.control import ROOT, control
+from unbroken.lab.proxy.log import Entry, Log, Went
+from unbroken.lab.server.http import Connection
+from unbroken.lab.server.sessions import Attempt, Finish, Session, Sessions
+from unbroken.lab.shapes import error_body
+from unbroken.relay.messages import RelayRequest, ResponseHead
+from unbroken.relay.pump import Downstream, DownstreamLeftError, Passage, Upstream, pump
+from unbroken.relay.upstream import UpstreamClient, UpstreamOptions
+
+__all__ = ["FaultProxy"]
+
+_BACKLOG = 1024
+_START_S = 10.0
+_logger = logging.getLogger(__name__)
+
+
+class FaultProxy:
+    """Stands between clients and a real upstream, and breaks its answers as planned.
+
+    What no plan names passes byte for byte, each read of the upstream as it comes. Use it as a
+    context manager, or call `start` and `close`. All methods may be called from any thread.
+
+    Args:
+        upstream: The root of the server behind, such as ``https://api.openai.com``; a path in
+            it is put before the path of each request.
+        plan: For requests that name none themselves, in the order in which they come; see
+            `unbroken.lab.proxy.choosing`.
+        host: Where to listen.
+        port: The port; 0 takes a free one.
+        scenarios: Plans by names, which may stand in a plan's place.
+        verify: Whether the certificate of a TLS upstream must be good.
+        cafile: A PEM file with the authorities to trust, in place of the system's.
+        connect_s: Longest time for a connection to the upstream; None waits for ever.
+        silence_s: Longest silence of the upstream; None waits for ever.
+        trust_env: Whether ``HTTPS_PROXY`` and its like are obeyed.
+        on_request: Called at the end of each request, in the proxy's thread.
+
+    Attributes:
+        port: The port, known from `start` on.
+        log: The last thousand requests.
+
+    Raises:
+        FaultError: If a plan cannot be, or needs to know the whole answer (a share of it).
+        ValueError: If ``upstream`` is no address, or there is no ``cafile``.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        plan: str = "",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        scenarios: Mapping[str, str] | None = None,
+        verify: bool = True,
+        cafile: str | Path | None = None,
+        connect_s: float | None = 10.0,
+        silence_s: float | None = None,
+        trust_env: bool = False,
+        on_request: Callable[[Entry], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.log = Log()
+        self._options = UpstreamOptions(
+            url=upstream,
+            connect_s=connect_s,
+            silence_s=silence_s,
+            verify=verify,
+            cafile=cafile,
+            trust_env=trust_env,
+        )
+        self._scenarios = dict(scenarios or {})
+        self._first_plan = plan
+        self._sessions = self._counted(plan)
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: UpstreamClient | None = None
+        self._listener: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._failed: OSError | ValueError | None = None
+        if on_request is not None:
+            self.log.listen(on_request)
+
+    # -- what tests and commands use -------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The root, without a slash at its end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def upstream(self) -> str:
+        """Who is asked: scheme, host and port."""
+        return self._options.address
+
+    @property
+    def plan(self) -> str:
+        """The plan for requests that name none themselves."""
+        return self._sessions.plan
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    def set_plan(self, plan: str) -> None:
+        """Take another plan, and count attempts anew.
+
+        Raises:
+            FaultError: If it cannot be, or needs to know the whole answer.
+        """
+        self._sessions = self._counted(plan)
+
+    def reset(self) -> None:
+        """Forget the log and all counts, and take the first plan again."""
+        self.log.clear()
+        self._sessions = self._counted(self._first_plan)
+
+    def state(self) -> dict[str, Any]:
+        """Return what this is, for JSON."""
+        return {
+            "upstream": self.upstream,
+            "plan": self.plan,
+            "scenarios": sorted(self._scenarios),
+            "requests": self.log.count,
+            "open": sum(entry.went == "open" for entry in self.log.entries()),
+        }
+
+    def start(self) -> Self:
+        """Listen, in a thread of its own.
+
+        Raises:
+            OSError: If the port is taken, or the host is not this machine's.
+            ValueError: If ``cafile`` holds no certificates.
+        """
+        if self._thread is not None:
+            return self
+        self.listen()
+        started = threading.Event()
+        self._failed = None
+
+        def main() -> None:
+            try:
+                asyncio.run(self.serve(started.set))
+            except (OSError, ValueError) as error:  # raised below, where somebody hears it
+                self._failed = error
+                started.set()
+
+        self._thread = threading.Thread(target=main, name="unbroken-lab-proxy", daemon=True)
+        self._thread.start()
+        started.wait(_START_S)
+        if self._failed is not None:
+            self.close()
+            raise self._failed
+        return self
+
+    def close(self) -> None:
+        """Stop listening, and close what is open, upstreams too. Calling it twice is fine."""
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(stop.set)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+            self._thread = None
+        if self._listener is not None and self._loop is None:  # else `serve` closes it
+            self._listener.close()
+            self._listener = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def listen(self) -> socket.socket:
+        """Take the port, so that `url` is known; `start` and `serve` do it too.
+
+        Raises:
+            OSError: If the port is taken, or the host is not this machine's.
+        """
+        if self._listener is None:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            self._listener = socket.create_server(
+                (self.host, self.port), family=family, backlog=_BACKLOG
+            )
+            self.port = self._listener.getsockname()[1]
+        return self._listener
+
+    async def serve(self, ready: Callable[[], Any] | None = None) -> None:
+        """Serve in the running loop until `close` is called or the task is cancelled.
+
+        Args:
+            ready: Called when it listens.
+        """
+        listener = self.listen()
+        async with UpstreamClient(self._options) as self._client:
+            self._loop = asyncio.get_running_loop()
+            self._stop = asyncio.Event()
+            server = await self._loop.create_server(
+                lambda: ProxyConnection(self._answer, self._connections, self._tasks),
+                sock=listener,
+                backlog=_BACKLOG,
+            )
+            try:
+                if ready is not None:
+                    ready()
+                await self._stop.wait()
+            finally:
+                server.close()
+                self._listener = self._loop = self._stop = None
+                for connection in list(self._connections):
+                    connection.abort()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- one request -----------------------------------------------------------------------
+
+    def _counted(self, plan: str) -> Sessions:
+        """Return sessions that have counted nothing yet, once all plans are known to be good."""
+        read_plan(plan, self._scenarios)
+        return Sessions(plan=plan, scenarios=self._scenarios)
+
+    async def _answer(self, request: RelayRequest, reply: Reply) -> None:
+        path = request.target.partition("?")[0]
+        if path == ROOT or path.startswith(ROOT + "/"):
+            with contextlib.suppress(DownstreamLeftError):
+                await control(self, request, reply)
+            return
+        entry = self.log.begin(request.method, path)
+        went: Went = "failed"
+        try:
+            went = await self._pass(request, reply, entry)
+        except DownstreamLeftError:
+            went = "left"
+        except asyncio.CancelledError:
+            went = "left"  # the proxy is closing
+            raise
+        except Exception:
+            # An injector failed, or the proxy. The client sees a reset, the log sees why.
+            _logger.exception("the proxy failed at %s", path)
+            with contextlib.suppress(DownstreamLeftError):
+                await reply.abort("rst")
+        finally:
+            entry.sent_bytes = reply.sent_bytes
+            self.log.end(entry, went)
+
+    async def _pass(self, request: RelayRequest, reply: Reply, entry: Entry) -> Went:
+        dialect = "openai-chat"
+        try:
+            choice = choose(request)
+            entry.path = choice.request.target.partition("?")[0]  # less a plan in it
+            if choice.dialect is not None:
+                dialect = entry.dialect = choice.dialect.name
+            session = self._session_of(choice)
+            if session is None:
+                return await self._relay(choice, reply, reply, entry)
+            attempt = session.begin()
+        except FaultError as error:
+            return await _refuse(reply, entry, dialect, str(error))
+        entry.plan, entry.attempt = str(session.plan), attempt.log.number
+        entry.faults = attempt.log.faults
+        went: Went = "failed"
+        try:
+            client = self._broken(choice, reply, attempt, entry)
+            went = await self._relay(choice, client, reply, entry)
+        except FaultError as error:
+            went = await _refuse(reply, entry, dialect, str(error))
+        finally:
+            session.end(attempt.log, _FINISHES.get(went, "rst"))
+        return went
+
+    def _session_of(self, choice: Choice) -> Session | None:
+        """Return by which session a request is counted; None if it passes untouched."""
+        if choice.plan is not None:
+            read_plan(choice.plan, self._scenarios)
+            return self._sessions.pick(choice.model, choice.plan or "ok")
+        if not self._sessions.plan or not choice.of_a_model:
+            return None
+        # All of them together, as a stream's second attempt may be a GET without a model.
+        return self._sessions.pick("")
+
+    def _broken(self, choice: Choice, reply: Reply, attempt: Attempt, entry: Entry) -> Downstream:
+        if not attempt.faults:
+            return reply
+        return Breaking(
+            reply, attempt.faults, dialect=choice.dialect, chance=attempt.random, entry=entry
+        )
+
+    async def _relay(
+        self, choice: Choice, downstream: Downstream, reply: Reply, entry: Entry
+    ) -> Went:
+        client = self._client
+        assert client is not None
+
+        async def ask() -> Upstream:
+            if isinstance(downstream, Breaking) and downstream.needs_no_upstream:
+                return _Nothing()
+            answer = await client.ask(choice.request)
+            entry.status = answer.head.status
+            return answer
+
+        def tap(data: bytes) -> None:
+            if entry.first_byte_s is None:
+                entry.first_byte_s = entry.passed_s()
+            entry.read_bytes += len(data)
+
+        passage = await pump(ask, downstream, tap=tap)
+        if passage.failure is not None:
+            entry.failure = str(passage.failure)
+        if passage.ended == "unanswered":
+            body = error_body(entry.dialect or "openai-chat", 502, f"lab proxy: {entry.failure}")
+            entry.status = 502
+            await reply.answer(502, body, "application/json")
+        return _went(passage, entry)
+
+
+class _Nothing:
+    """An empty answer, in place of an upstream that need not be asked."""
+
+    def __init__(self) -> None:
+        self.head = ResponseHead(status=200, headers=[])
+
+    async def read(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+_FINISHES: dict[Went, Finish] = {
+    "whole": "whole", "clean": "clean", "fin": "fin", "rst": "rst", "left": "left",
+    "refused": "refused", "unanswered": "refused",
+}  # fmt: skip
+
+
+def _went(passage: Passage, entry: Entry) -> Went:
+    match passage.ended:
+        case "complete":
+            return "whole"
+        case "stopped":
+            return entry.stopped or "clean"
+        case "left":
+            return "left"
+        case "unanswered":
+            return "unanswered"
+        case "reset":
+            return "upstream-reset"
+        case "silent":
+            return "upstream-silent"
+        case "incomplete":
+            return "upstream-incomplete"
+
+
+async def _refuse(reply: Reply, entry: Entry, dialect: str, why: str) -> Went:
+    """Say in the dialect's own shape that what was asked cannot be broken so."""
+    entry.status, entry.failure = 400, why
+    await reply.answer(400, error_body(dialect, 400, f"lab proxy: {why}"), "application/json")
+    return "refused"

@@ -1,0 +1,222 @@
+"""The client's connection: the lab's own HTTP, with answers that are pushed by the pump.
+
+`Connection` of the mock server reads the requests, keeps connections alive and ends them by FIN
+or RST. Its answers are pulled by a timer, since a script is there before it is told; an upstream's
+bytes come when they come, so here each request has a task, and a `Reply` that it writes to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, Literal, NoReturn, TypeAlias, cast
+
+from unbroken.lab.server.http import Connection, Request
+from unbroken.lab.server.sending import Sending
+from unbroken.relay.messages import Framing, Headers, RelayRequest, ResponseHead
+from unbroken.relay.pump import AbortHow, DownstreamLeftError
+
+__all__ = ["ProxyConnection", "Reply", "Serve"]
+
+Then = Literal["keep", "fin", "rst", "gone"]
+
+
+class Reply:
+    """The answer to one request, as a `Downstream` of the relay.
+
+    Attributes:
+        started: Whether a head was sent.
+        ended: Whether it is over, by an end, an abort, or since the client left.
+        sent_bytes: Of the body.
+        from_here: Whether the client is on this machine.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        method: str,
+        is_http_10: bool,
+        keep_alive: bool,
+        done: Callable[[Then], None],
+    ) -> None:
+        self._transport = transport
+        self._method = method
+        self._is_http_10 = is_http_10
+        self._keep_alive = keep_alive
+        self._done = done
+        self._framing: Framing = "none"
+        self._room = asyncio.Event()
+        self._room.set()
+        self._gone = asyncio.Event()
+        self.started = False
+        self.ended = False
+        self.sent_bytes = 0
+        self.from_here = _is_loopback(transport.get_extra_info("peername"))
+
+    async def start(self, head: ResponseHead) -> None:
+        """Send status line and headers."""
+        self._alive()
+        self.started = True
+        self._framing = head.framing
+        if self._framing == "chunked" and self._is_http_10:
+            self._framing = "close"
+        if self._framing == "close":
+            self._keep_alive = False
+        headers: Headers = list(head.headers)
+        if self._framing == "chunked":
+            headers.append(("Transfer-Encoding", "chunked"))
+        if not self._keep_alive:
+            headers.append(("Connection", "close"))
+        elif self._is_http_10:
+            headers.append(("Connection", "keep-alive"))
+        lines = [f"HTTP/1.1 {head.status} {head.reason or _reason(head.status)}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
+
+    def start_raw(self) -> None:
+        """Send no head: what is written is all that the connection carries, up to its close."""
+        self._alive()
+        self.started = True
+        self._framing = "close"
+        self._keep_alive = False
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body; returns when there is room for more."""
+        self._alive()
+        if not data or self._framing == "none":
+            return
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._framing == "chunked" else data
+        self._transport.write(framed)
+        self.sent_bytes += len(data)
+        if not self._room.is_set():
+            await self._room.wait()
+            self._alive()
+
+    async def end(self) -> None:
+        """Send the body's proper end."""
+        self._alive()
+        if self._framing == "chunked":
+            self._transport.write(b"0\r\n\r\n")
+        self._finish("keep" if self._keep_alive else "fin")
+
+    async def abort(self, how: AbortHow) -> None:
+        """Close the connection with the body unfinished."""
+        self._alive()
+        self._finish(how)
+
+    async def left(self) -> None:
+        """Return when the client is gone."""
+        await self._gone.wait()
+
+    async def answer(self, status: int, body: bytes, content_type: str) -> None:
+        """Send an answer that is no stream."""
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        framing: Framing = "none" if self._method == "HEAD" else "length"
+        await self.start(ResponseHead(status=status, headers=headers, framing=framing))
+        await self.write(body)
+        await self.end()
+
+    # What the connection says.
+
+    def block(self) -> None:
+        """Take note that the buffer is full."""
+        self._room.clear()
+
+    def unblock(self) -> None:
+        """Take note that there is room again."""
+        self._room.set()
+
+    def client_left(self) -> None:
+        """Take note that the client has gone."""
+        self._gone.set()
+        self._room.set()
+        self._finish("gone")
+
+    def _alive(self) -> None:
+        if self.ended:
+            raise DownstreamLeftError
+
+    def _finish(self, then: Then) -> None:
+        if not self.ended:
+            self.ended = True
+            self._done(then)
+
+
+Serve: TypeAlias = Callable[[RelayRequest, Reply], Coroutine[Any, Any, None]]
+"""Answers one request; must end the reply."""
+
+
+class ProxyConnection(Connection):
+    """One client's connection to the proxy.
+
+    Args:
+        serve: Answers a request, in a task of its own.
+        open_connections: The set of all; a connection puts itself in, and out.
+        tasks: The set of all tasks.
+    """
+
+    def __init__(
+        self, serve: Serve, open_connections: set[Connection], tasks: set[asyncio.Task[None]]
+    ) -> None:
+        super().__init__(_unused, open_connections)
+        self._serve = serve
+        self._tasks = tasks
+
+    def _answer(self) -> None:
+        """Start a task for the request that was just read."""
+        assert self._head is not None
+        head, body = self._head, b"".join(self._body)
+        self._body.clear()
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in head.headers.raw_items()
+        ]
+        target = head.target.decode("latin-1")
+        if not target.startswith("/"):  # the absolute form that is sent to proxies
+            target = "/" + target.partition("://")[2].partition("/")[2]
+        method = head.method.decode("ascii").upper()
+        said = ",".join(value for name, value in headers if name.lower() == "connection").lower()
+        is_http_10 = head.http_version < b"1.1"
+        reply = Reply(
+            self._transport,
+            method=method,
+            is_http_10=is_http_10,
+            keep_alive="keep-alive" in said if is_http_10 else "close" not in said,
+            done=self._sent,
+        )
+        # It is told of the same three things; see _Ears.
+        self._sending = cast("Sending", _Ears(reply))
+        request = RelayRequest(method=method, target=target, headers=headers, body=body)
+        task = asyncio.get_running_loop().create_task(self._serve(request, reply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Ears:
+    """What a connection tells to what it sends."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.left = reply.client_left
+        self.block = reply.block
+        self.unblock = reply.unblock
+
+
+def _unused(_: Request) -> NoReturn:
+    raise NotImplementedError
+
+
+def _is_loopback(peer: Any) -> bool:
+    try:
+        return ip_address(peer[0]).is_loopback
+    except (TypeError, ValueError, IndexError):
+        return False
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
