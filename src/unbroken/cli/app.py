@@ -22,6 +22,7 @@ from unbroken.cli.check import check
 from unbroken.cli.decode import decode
 from unbroken.cli.demo import demo
 from unbroken.cli.doctor import doctor
+from unbroken.cli.lab import lab_app
 from unbroken.cli.screen import CliError, say_error
 
 __all__ = ["app", "run"]
@@ -119,6 +120,7 @@ def _global(
 
 for _command in (demo, ask, check, decode, doctor):
     app.command(_command.__name__, help=_help(_command))(_command)
+app.add_typer(lab_app(_help), name="lab")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
