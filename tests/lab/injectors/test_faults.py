@@ -129,6 +129,15 @@ def test_burst():
     assert paces(play("burst.all"))[0] == pytest.approx(1.1)
 
 
+@pytest.mark.parametrize("fault", ["burst.all", "burst@3600s", "burst@x1000000"])
+def test_burst_does_not_hold_an_endless_answer_for_ever(fault):
+    played = play(f"{fault}+endless.line@4t", most=50)
+    assert played.endless
+    first, *others = played.sent
+    assert first.pace_s > 5
+    assert not any(piece.pace_s for piece in others)
+
+
 def test_burst_gives_out_what_it_holds_before_a_cut():
     played = play("burst.all+cut.rst@4t")
     assert text_of(played) == "".join(TEXT[:4])

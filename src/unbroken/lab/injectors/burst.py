@@ -11,11 +11,14 @@ from unbroken.lab.parts import Part, Piece
 
 __all__ = ["Burst"]
 
+_BUFFER_BYTES = 1024 * 1024
+
 
 class Burst(AtStart):
     """Holds frames and sends them at once: so many, those of so many seconds, or all.
 
-    The time is that of the model's pace; a pause or a stop sends what is held.
+    The time is that of the model's pace; a pause or a stop sends what is held, and so does a
+    full buffer of 1 MiB: an endless answer is held for ever by no proxy.
     """
 
     name = "burst"
@@ -28,6 +31,8 @@ class Burst(AtStart):
     def __init__(self, spec: Spec, scene: Scene) -> None:
         super().__init__(spec, scene)
         self._held: list[Piece] = []
+        self._held_bytes = 0
+        self._held_s = 0.0
 
     def each(self, part: Part) -> Iterable[Part]:
         """Hold a piece, or give out all that is held."""
@@ -36,20 +41,24 @@ class Burst(AtStart):
             yield part
             return
         self._held.append(part)
+        self._held_bytes += len(part.data)
+        self._held_s += part.pace_s
         if self._full():
             yield from self.last()
 
     def _full(self) -> bool:
+        if self._held_bytes >= _BUFFER_BYTES:
+            return True
         if self.how == "all":
             return False
         if self.spec.seconds is not None:
-            return sum(piece.pace_s for piece in self._held) >= self.spec.seconds
+            return self._held_s >= self.spec.seconds
         return len(self._held) >= self.times
 
     def last(self) -> Iterable[Part]:
         """Give out what is held: the first when the last was ready, and all others with it."""
-        held, self._held = self._held, []
-        pace_s = sum(piece.pace_s for piece in held)
+        held, pace_s = self._held, self._held_s
+        self._held, self._held_bytes, self._held_s = [], 0, 0.0
         for piece in held:
             yield replace(piece, pace_s=pace_s)
             pace_s = 0.0
