@@ -1,6 +1,6 @@
 """A body cut anywhere never proves an end that it has not reached, and no text is made up.
 
-Each body is fed once; at every cut a fork of the attempt is closed there and judged. `make soak`
+Each body is fed once; at every cut a fork of the attempt is closed there and judged. `make simulate`
 cuts the recorded bodies at every byte, `make test` at every frame and in a sample that a seed
 draws.
 """

@@ -277,3 +277,53 @@ def test_with_a_frame_of_ours_on_the_wire_nobody_steps_aside():
     for raw in [*BEFORE, BEFORE[-1], *BEHIND[: DONE - AT]]:  # as many bytes dropped as written
         stream.receive(raw, 0.0)
     assert stream.salvage(None) is None
+
+
+# Lost before it was counted ------------------------------------------------------------------
+
+
+def counted_anew(raws: list[bytes]) -> list[bytes]:
+    """The frames as a provider sends them that lost one before it numbered them."""
+    out = []
+    for number, raw in enumerate(raws):
+        data = json.loads(raw.partition(b"data: ")[2])
+        out.append(b"data: " + json.dumps({**data, "sequence_number": number}).encode() + b"\n\n")
+    return out
+
+
+def test_text_that_is_missing_inside_what_was_delivered_is_not_healed_around():
+    """Only the repetition tells of it; a continuation of the end would leave the hole in."""
+    body = counted_anew([*BEFORE, *BEHIND])
+    got = run(body, Reply(SENT), Reply(SENT), mode="heal")
+    assert got.outcome.status == "failed"
+    assert got.raised is not None
+    assert len(got.outcome.attempts) == 1
+    (skipped,) = got.outcome.skipped
+    assert skipped.why == (
+        "text is missing inside what was delivered, and nothing can be put in there"
+    )
+    assert TEXT.startswith(text_of(got)[:20])
+    assert not TEXT.startswith(text_of(got))
+
+
+# Behind the end ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dialect", ["openai-chat", "openai-responses", "anthropic-messages", "ollama", "cohere"]
+)
+@pytest.mark.parametrize("mode", ["heal", "raise", "observe"])
+def test_content_behind_the_proven_end_is_left_out_and_named(dialect, mode):
+    sent = frames(TEXT, dialect=dialect)
+    delta = sent[len(until(sent, TEXT[:20], dialect=dialect))]
+    if dialect == D:
+        delta = counted_anew([*sent, delta])[-1]
+    reply = Reply([*sent, delta], end="eof")
+    got = play([reply], dialect=dialect, options=Options(mode=mode))
+    body = b"".join(sent)
+    assert got.delivered == (body + delta if mode == "observe" else body)
+    assert got.raised is None
+    assert got.outcome.status == "complete"
+    (told,) = got.outcome.faults
+    assert (told.severity, told.detail) == ("warning", "content came after the end")
+    assert mode == "observe" or got.outcome.text == TEXT

@@ -152,8 +152,16 @@ class Attempt:
 
     @property
     def left_out_bytes(self) -> int:
-        """Size of the frames that came whole, could not be read, and are not in any step."""
-        return self._inspection.malformed.left_out_bytes
+        """Size of the frames that came whole and are not in any step.
+
+        They could not be read, or held content after the end.
+        """
+        return self._inspection.malformed.left_out_bytes + self._inspection.left_out_bytes
+
+    @property
+    def holed(self) -> bool:
+        """Whether text was lost in the midst of what was passed on."""
+        return self._inspection.holed
 
     @property
     def reader(self) -> Reader:

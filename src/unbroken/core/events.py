@@ -35,6 +35,7 @@ __all__ = [
     "ToolCall",
     "UsageReport",
     "Whole",
+    "is_content",
 ]
 
 BlockKind = Literal["text", "reasoning", "tool", "other"]
@@ -244,3 +245,16 @@ Event = (
     | Mark
     | Other
 )
+
+
+def is_content(event: Event) -> bool:
+    """Whether an application would show it or act on it."""
+    match event:
+        case Text(text=text) | Refusal(text=text) | Reasoning(text=text):
+            return bool(text)
+        case ToolCall(kind=kind):
+            return kind != "server"
+        case Other(content=content):
+            return content
+        case _:
+            return False

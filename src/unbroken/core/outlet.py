@@ -9,10 +9,10 @@ from unbroken.core.account import Account
 from unbroken.core.actions import Action, Deliver
 from unbroken.core.attempt import Step
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.events import Event, TextRun
+from unbroken.core.events import Event, TextRun, is_content
 from unbroken.core.options import Options
 from unbroken.core.received import Received
-from unbroken.core.recovery.delivery import Delivery, is_content
+from unbroken.core.recovery.delivery import Delivery
 from unbroken.core.recovery.machine import Recovery
 from unbroken.core.recovery.situation import Plan
 from unbroken.core.recovery.splice import Piece, Splice

@@ -84,6 +84,8 @@ class Received:
             opens, closes): what a splicer needs to go on.
         spilled: The text is longer than is kept in memory; the rest of it is in the spill, and
             `pieces` gives all of it.
+        holed: Text was lost in the midst of what was delivered, and only the provider's
+            repetition of it told so, too late.
         overflowed: More came than can be kept: what was delivered is not known any more, and no
             later attempt can be compared with it.
         truncated: `kept_texts`, the reasoning, the refusal or a call's arguments are not whole.
@@ -111,6 +113,7 @@ class Received:
         self.sequence: list[str] = []
         self.skeleton: list[tuple[str, bytes]] = []
         self.spilled = False
+        self.holed = False
         self.overflowed = False
         self.truncated = False
         self.characters = 0
@@ -148,6 +151,7 @@ class Received:
         copy.open_blocks, copy.blocks_opened = dict(self.open_blocks), self.blocks_opened
         copy.sequence, copy.skeleton = list(self.sequence), list(self.skeleton)
         copy.overflowed, copy.characters = self.overflowed, self.characters
+        copy.holed = self.holed
         copy.told_at, copy._beside_text = self.told_at, self._beside_text
         copy._of_others = self._of_others
         copy.spilled, copy.truncated = self.spilled, self.truncated

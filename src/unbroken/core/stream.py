@@ -627,6 +627,7 @@ class Stream:
             fault = msgspec.structs.replace(fault, retryable=True)
         if attempt is not None:
             self._arrived = self._arrived or attempt.bytes > 0
+            self.received.holed = self.received.holed or attempt.holed
             self._kept = open_end or attempt
             self._broken = Broken(attempt.dialect, self._asked, self._kept.place)
             if attempt.completeness.finished:  # there is no more of it (an empty answer)

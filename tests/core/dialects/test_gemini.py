@@ -462,3 +462,18 @@ def test_the_sdk_takes_the_heartbeat_and_raises_the_bare_error():
     assert sdk_text(DIALECT.heartbeat.join([b"", *frames, b""])) == WHOLE
     with pytest.raises(errors.APIError):
         sdk_reads(frames[0] + json.dumps(ERROR, indent=2).encode())
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        ("gemini-3", "models/gemini-3"),
+        ("models/gemini-3", "models/gemini-3"),
+        ("tunedModels/mine", "tunedModels/mine"),
+        ("team/gemini-3", "models/team/gemini-3"),
+    ],
+)
+def test_a_model_that_is_not_said_in_full_is_one_of_models(model, path):
+    """As google-genai has it (t_model, version 3.4)."""
+    url = by_name("gemini").url_for("https://h", model)
+    assert url == f"https://h/v1beta/{path}:streamGenerateContent?alt=sse"

@@ -27,6 +27,7 @@ from unbroken.core.events import (
     Text,
     ToolCall,
     UsageReport,
+    is_content,
 )
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
@@ -59,6 +60,8 @@ class Inspection:
         reached: The place in the provider's answer.
         usage: What the provider said of it.
         error_step: The step in which the provider said that it failed.
+        holed: A delta of text was lost that nobody had counted: what was passed on lacks it.
+        left_out_bytes: Size of the content that came after the end; see also `malformed`.
         steady: The last step was text, and more of its block would change nothing that a check
             looks at.
         choice: The choice of the last text.
@@ -90,6 +93,8 @@ class Inspection:
         self.reached = Reached()
         self.usage = Usage()
         self.error_step: Step | None = None
+        self.holed = False
+        self.left_out_bytes = 0
         self.steady = False
         self.choice = 0
         self.block: Block = None
@@ -125,6 +130,8 @@ class Inspection:
             size_bytes: Of the body so far.
         """
         findings, completeness, reached = self._findings, self._completeness, self.reached
+        if completeness.ended and not findings.lenient and self._goes_on(step, number):
+            return False
         frame, steady = step.frame, False
         for event in step.events:
             kind = type(event)
@@ -138,6 +145,7 @@ class Inspection:
                 lost = self.repeats.add(event, frame=number, at_byte=frame.offset)
                 # Where the numbers told of the loss already, it is not told twice.
                 broken = broken or (None if lost is None or self._gap_told else lost)
+                self.holed = self.holed or (lost is not None and event.kind == "text")  # type: ignore[union-attr]
             if broken is not None:
                 findings.add(broken)
                 if findings.stopped:
@@ -162,6 +170,20 @@ class Inspection:
         ):
             self._too_much(frame, number)
         return True
+
+    def _goes_on(self, step: Step, number: int) -> bool:
+        """Say whether a step holds content although the answer is over: it is left out.
+
+        Who reads on, as a loop without an SDK does, would take it for a part of the answer.
+        """
+        content = [event for event in step.events if is_content(event)]
+        for event in content:
+            told = self._grammar.add(event, frame=number, at_byte=step.frame.offset)
+            if told is not None:
+                self._findings.add(told)
+        if content:
+            self.left_out_bytes += len(step.frame.raw)
+        return bool(content)
 
     @property
     def _gap_told(self) -> bool:

@@ -10,32 +10,15 @@ from __future__ import annotations
 from collections.abc import Set
 
 from unbroken.core.events import (
-    Event,
     Finish,
-    Other,
     Ping,
-    Reasoning,
-    Refusal,
     Text,
     ToolCall,
+    is_content,
 )
 from unbroken.core.recovery.splice import Piece
 
-__all__ = ["Delivery", "is_content"]
-
-
-def is_content(event: Event) -> bool:
-    """Whether an application would show it or act on it."""
-    match event:
-        case Text(text=text) | Refusal(text=text) | Reasoning(text=text):
-            return bool(text)
-        case ToolCall(kind=kind):
-            return kind != "server"
-        case Other(content=content):
-            return content
-        case _:
-            return False
-
+__all__ = ["Delivery"]
 
 _HALF_PAIR_BYTES = 64 * 1024
 """Half a surrogate pair waits for its other half at least so long: let out, it is lost."""

@@ -92,6 +92,8 @@ def _closed_for_all(now: Situation) -> str | None:
         return "the answer is whole; its arguments are what the model wrote"
     if now.attempts >= now.options.max_attempts:
         return f"max_attempts reached ({now.attempts} upstream requests)"
+    if now.delivered.holed and now.delivered.characters:
+        return "text is missing inside what was delivered, and nothing can be put in there"
     if len(now.delivered.finishes) >= now.facts.choices:
         return "the finish was delivered, and what follows it is not worth a second one"
     return None

@@ -68,6 +68,9 @@ _CLIENT_TOOLS = {
     "functionDeclarations", "function_declarations", "computerUse", "computer_use",
 }  # fmt: skip
 
+# Of what a model's full name may begin with; Google's SDK puts `models/` before all others.
+_COLLECTIONS = ("models/", "tunedModels/", "projects/", "publishers/")
+
 
 class Gemini(Dialect):
     """``POST .../models/M:streamGenerateContent?alt=sse``."""
@@ -180,7 +183,7 @@ class Gemini(Dialect):
     def url_for(self, base_url: str, model: str) -> str:
         last = urlsplit(base_url).path.rstrip("/").rpartition("/")[2]
         versioned = "" if last.startswith("v1") else "/v1beta"
-        name = quote(model if "/" in model else f"models/{model}", safe="/")
+        name = quote(model if model.startswith(_COLLECTIONS) else f"models/{model}", safe="/")
         return under(base_url, f"{versioned}/{name}:streamGenerateContent", query="alt=sse")
 
     def key_headers(self, key: str) -> dict[str, str]:
