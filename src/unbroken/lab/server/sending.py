@@ -205,6 +205,8 @@ class Sending:
         for _ in range(_AT_ONCE):
             if self._blocked:
                 return
+            if self._transport.is_closing():  # the client left; we are told in a moment
+                return
             part = self._waiting
             if part is None:
                 new = next(self._parts, None)
