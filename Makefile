@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PYTEST ?=
 WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 SEEDS ?= 1000000
+SOAK ?= --streams 10000
+COMPARE ?= --write
 BENCH ?=
 
 DEV := $(VENV)/.set-up-dev
@@ -18,7 +20,7 @@ DEMO := $(VENV)/.set-up-demo
 MADE_FROM := pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts news format bench soak docs constraints clean
+.PHONY: help demo test check lint types contracts news format bench soak simulate compare docs constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,13 +53,20 @@ format: $(DEV) ## put the code into shape
 bench: $(DEV) ## measure speed and memory (BENCH=decode for one of them)
 	@$(BIN)/python scripts/bench.py $(BENCH)
 
-soak: $(DEV) ## the long tests, with progress (SEEDS=1000000, or as many as you like)
+soak: $(DEV) ## Unbroken against the lab with random faults (SOAK="--streams 10000" or "--minutes 60")
+	@$(BIN)/python scripts/soak.py $(SOAK)
+
+simulate: $(DEV) ## the long tests of the core, with progress (SEEDS=1000000, or as many as you like)
 	@SEEDS=$(SEEDS) $(BIN)/python -m pytest -m soak -s --timeout 0 $(PYTEST)
+
+compare: $(DEV) ## repeat the published comparison (COMPARE="--only openai*" for a part of it)
+	@$(BIN)/python -m compare $(COMPARE)
 
 docs: $(DEV) ## write the generated pages again, then run every command and example in the docs
 	@$(BIN)/python scripts/seed_table.py
 	@$(BIN)/python scripts/option_table.py
 	@$(BIN)/python scripts/ladder_table.py
+	@$(BIN)/python scripts/fault_table.py
 	@$(BIN)/python -m pytest tests/docs $(PYTEST)
 
 constraints: $(DEV) ## look for newer versions and pin them

@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 import unbroken
-from scripts import ladder_table, option_table
+from scripts import fault_table, ladder_table, option_table
 from tests.docs.markdown import ROOT
 from unbroken.core import events, outcome
 from unbroken.core.faults import Fault, FaultKind
@@ -30,6 +30,10 @@ def test_options_page_is_up_to_date() -> None:
 def test_ladder_page_is_up_to_date() -> None:
     up_to_date = ladder_table.PAGE.read_text("utf-8") == ladder_table.page()
     assert up_to_date, "run `python scripts/ladder_table.py`"
+
+
+def test_lab_page_is_up_to_date() -> None:
+    assert fault_table.PAGE.read_text("utf-8") == fault_table.page(), "run `make docs`"
 
 
 def test_faults_page_lists_every_kind_with_its_severity() -> None:

@@ -86,7 +86,7 @@ def test_a_seed_is_a_world() -> None:
 
 @pytest.mark.soak
 def test_as_many_seeds_as_asked() -> None:
-    seeds = int(os.environ.get("SEEDS", "1000000"))  # make soak SEEDS=...
+    seeds = int(os.environ.get("SEEDS", "1000000"))  # make simulate SEEDS=...
     _fail_on_any(
         spread(
             argparse.Namespace(
