@@ -1,0 +1,51 @@
+"""The comparison's rows and its page: nothing on it is by hand."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from compare import report
+from compare.rows import gateways, rows
+from tests.docs.markdown import ROOT
+
+RESULTS = ROOT / "compare" / "results"
+ROWS = rows()
+
+
+def test_every_row_says_where_its_settings_come_from() -> None:
+    for row in ROWS:
+        assert row.notes.strip(), row.name
+        assert row.variant in ("plain", "configured", "unbroken")
+        assert row.gateway is None or row.gateway in gateways()
+
+
+def test_settings_hold_no_address_of_a_registry() -> None:
+    for path in (ROOT / "compare").rglob("*.txt"):
+        if "node_modules" not in path.parts:
+            assert not re.search(r"https?://|--index", path.read_text("utf-8")), path
+
+
+def test_clients_parse() -> None:
+    for path in (ROOT / "compare" / "clients").glob("*.toml"):
+        assert tomllib.loads(path.read_text("utf-8"))["row"]
+
+
+@pytest.mark.parametrize(
+    "client", sorted({row.client for row in ROWS if row.variant == "unbroken"})
+)
+def test_what_is_published_of_ours_is_healed_or_honest(client: str) -> None:
+    """The goal, held against the raw results: nothing lost, repeated, laundered or hung."""
+    (row,) = (row for row in ROWS if row.client == client and row.variant == "unbroken")
+    card = report.card_of(RESULTS / f"{row.name}.json")
+    assert card is not None, f"{row.name} was not run; run `make compare`"
+    for result in card.results:
+        if result.undetectable is None:
+            assert result.verdict in ("healed", "honest error"), result.scenario
+            assert not result.facts.laundered, result.scenario
+
+
+def test_page_is_what_the_results_say() -> None:
+    assert report.PAGE.read_text("utf-8") == report.text(RESULTS), "run `make compare`"
