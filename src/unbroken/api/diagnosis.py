@@ -362,7 +362,7 @@ def _findings(
     names = {sdk.name for sdk in sdks}
     if "google-genai" in names and _version("aiohttp"):
         yield Finding(
-            severity="warning",
+            severity="note",  # nothing to mend for who writes the line that is shown
             text="google-genai sends async calls by aiohttp, because that is installed; only with"
             " httpx_async_client (see its line) do they come by us",
         )
