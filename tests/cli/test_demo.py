@@ -24,18 +24,18 @@ from tests.cli.conftest import Command, environment
 from unbroken.cli.demo import _protect
 from unbroken.cli.demo_view import LiveView, PlainView, account_of
 from unbroken.governor import HealBudget
-from unbroken.lab.builtin_server import BuiltinServer
-from unbroken.lab.cutting_proxy import Cut, CuttingProxy
 from unbroken.lab.demo import Demo
 from unbroken.lab.demo_client import HandWritten
-from unbroken.lab.demo_script import write_script
+from unbroken.lab.demo_script import told, write_script
+from unbroken.lab.plan import parse_plan
+from unbroken.lab.server.app import LabServer
 
 ROOT = Path(__file__).parent.parent.parent
 # As `uvx unbroken demo` finds the world: neither SDK nor model server.
 ONLY_THE_BASE = """
 import importlib.util, sys
 real = importlib.util.find_spec
-absent = {"openai", "xllamacpp", "gguf", "numpy"}
+absent = {"openai", "xllamacpp", "gguf", "numpy", "aiohttp"}
 importlib.util.find_spec = lambda name, *a: None if name in absent else real(name, *a)
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -252,9 +252,13 @@ def test_script_is_the_seeds_and_begins_with_what_nobody_notices() -> None:
     assert scripts[3] == write_script(seed=3, tokens=96)
     assert len(set(scripts)) > 40
     for script in scripts:
-        assert script.plain == script.healed[:1]
-        assert script.plain[0].how == "clean"
-        places = [cut.after_events or 0 for cut in script.healed]
+        [first], *later = parse_plan(script.healed).attempts
+        assert script.plain == str(first)
+        assert told(first) == "clean end in mid-answer"
+        faults = [first, *(fault for [fault] in later)]
+        assert len({told(fault) for fault in faults}) == 4
+        places = [fault.place.amount for fault in faults if fault.place is not None]
+        assert len(places) == 4
         assert places == sorted(places)
         assert places[-1] < 96
 
@@ -262,9 +266,9 @@ def test_script_is_the_seeds_and_begins_with_what_nobody_notices() -> None:
 def test_client_that_resets_an_idle_connection_is_not_reported(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with BuiltinServer(words=5) as server:
+    with LabServer() as server:
         connection = socket.create_connection(("127.0.0.1", server.port))
-        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
             answer += connection.recv(65536)
@@ -274,21 +278,3 @@ def test_client_that_resets_an_idle_connection_is_not_reported(
         while server.open_connections and time.monotonic() < deadline:
             time.sleep(0.01)
     assert capfd.readouterr().err == ""
-
-
-def test_stall_can_ping() -> None:
-    cut = Cut(how="stall", after_events=3, stall_s=0.3, ping_s=0.1)
-    with BuiltinServer(words=10) as server, CuttingProxy(server.url, [cut]) as proxy:
-        pieces: list[str] = []
-        request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-        HandWritten().ask(proxy.base_url, request, pieces.append)
-        assert "".join(pieces) == server.text
-        raw = b""
-        proxy.plan([cut])
-        asked = b'{"messages":[{"role":"user","content":"x"}],"stream":true}'
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        with socket.create_connection(("127.0.0.1", proxy.port)) as connection:
-            connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(asked) + asked)
-            while data := connection.recv(65536):
-                raw += data
-    assert 2 <= raw.count(b": ping") <= 4

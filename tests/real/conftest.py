@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.real.nginx import Nginx, nginx_program
-from unbroken.lab.cutting_proxy import CuttingProxy
 from unbroken.lab.llama import LlamaServer
+from unbroken.lab.proxy.app import FaultProxy
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +29,10 @@ def llama(llama_process: LlamaServer) -> LlamaServer:
 
 
 @pytest.fixture
-def proxy(llama: LlamaServer) -> Iterator[CuttingProxy]:
-    """A fault proxy before the llama.cpp server; tell it what to do by `plan`."""
-    with CuttingProxy(llama.url) as cutting:
-        yield cutting
+def proxy(llama: LlamaServer) -> Iterator[FaultProxy]:
+    """A fault proxy before the llama.cpp server; tell it what to do by `set_plan`."""
+    with FaultProxy(llama.url) as running:
+        yield running
 
 
 @pytest.fixture

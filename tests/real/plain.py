@@ -7,6 +7,8 @@ from typing import Any
 
 import openai
 
+from unbroken.lab.proxy.app import FaultProxy
+
 QUESTION = {"role": "user", "content": "Tell me a story"}
 TOKENS = 600
 PREFILL_FLAGS = {"continue_final_message": True, "add_generation_prompt": False}
@@ -23,6 +25,16 @@ class Answer:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+
+def base_of(proxy: FaultProxy) -> str:
+    """Return what an OpenAI SDK takes as its ``base_url``."""
+    return f"{proxy.url}/v1"
+
+
+def dealt(proxy: FaultProxy) -> list[str]:
+    """Return the faults that really struck, oldest first."""
+    return [what.partition(":")[0] for entry in proxy.log.entries() for _, what in entry.strikes]
 
 
 def client_of(base_url: str) -> openai.OpenAI:

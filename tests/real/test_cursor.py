@@ -8,9 +8,9 @@ import openai
 import pytest
 
 import unbroken
-from tests.real.plain import QUESTION, TOKENS, Answer, ask
-from unbroken.lab.cutting_proxy import Cut, CuttingProxy
+from tests.real.plain import QUESTION, TOKENS, Answer, ask, base_of, dealt
 from unbroken.lab.llama import LlamaServer
+from unbroken.lab.proxy.app import FaultProxy
 
 pytestmark = pytest.mark.real
 
@@ -40,9 +40,10 @@ def sampled(base_url: str, name: str | None, **options: object) -> tuple[str, un
 
 @pytest.mark.parametrize("how", ["clean", "fin", "rst"])
 @pytest.mark.parametrize("cut", [1, 40, 333])
-def test_cut_answer_is_read_on_at_the_byte(proxy: CuttingProxy, how: str, cut: int) -> None:
-    proxy.plan([Cut(how=how, after_events=cut)])
-    text, outcome = sampled(proxy.base_url, f"unbroken-{uuid.uuid4()}")
+def test_cut_answer_is_read_on_at_the_byte(proxy: FaultProxy, how: str, cut: int) -> None:
+    proxy.set_plan(f"cut.{how}@{cut}f")
+    text, outcome = sampled(base_of(proxy), f"unbroken-{uuid.uuid4()}")
+    assert dealt(proxy) == [f"cut.{how}@{cut}f"]
     assert [record.rung for record in outcome.attempts] == ["first", "cursor"]
     assert outcome.status in ("complete", "limited")
     assert outcome.text == text
@@ -50,10 +51,11 @@ def test_cut_answer_is_read_on_at_the_byte(proxy: CuttingProxy, how: str, cut: i
     assert outcome.usage.output in (None, TOKENS)
 
 
-def test_answer_cut_three_times_is_read_on_each_time(proxy: CuttingProxy) -> None:
-    proxy.plan([Cut(how="rst", after_events=20), Cut(how="clean", after_events=120),
-                Cut(how="fin", after_events=100)])  # fmt: skip
-    text, outcome = sampled(proxy.base_url, f"unbroken-{uuid.uuid4()}")
+def test_answer_cut_three_times_is_read_on_each_time(proxy: FaultProxy) -> None:
+    faults = ["cut.rst@20f", "cut.clean@120f", "cut.fin@100f"]
+    proxy.set_plan(",".join(faults))
+    text, outcome = sampled(base_of(proxy), f"unbroken-{uuid.uuid4()}")
+    assert dealt(proxy) == faults
     assert [record.rung for record in outcome.attempts] == ["first", "cursor", "cursor", "cursor"]
     assert outcome.complete
     assert outcome.text == text
@@ -70,10 +72,9 @@ def test_server_that_lost_the_answer_is_asked_another_way(
     )
     text = ""
     with (
-        CuttingProxy(llama.url) as proxy,
-        openai.OpenAI(base_url=proxy.base_url, api_key="none", http_client=http) as made,
+        FaultProxy(llama.url, "cut.rst@200f") as proxy,
+        openai.OpenAI(base_url=base_of(proxy), api_key="none", http_client=http) as made,
     ):
-        proxy.plan([Cut(how="rst", after_events=200)])
         stream = made.chat.completions.create(
             model="any", messages=[QUESTION], stream=True, temperature=0, max_tokens=TOKENS,
             extra_headers={"X-Conversation-Id": f"unbroken-{uuid.uuid4()}"},

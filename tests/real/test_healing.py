@@ -10,9 +10,9 @@ import pytest
 
 import unbroken
 from tests.real.nginx import Nginx
-from tests.real.plain import QUESTION, TOKENS, Answer, ask
-from unbroken.lab.cutting_proxy import Cut, CuttingProxy
+from tests.real.plain import QUESTION, TOKENS, Answer, ask, base_of, dealt
 from unbroken.lab.llama import LlamaServer
+from unbroken.lab.proxy.app import FaultProxy
 
 pytestmark = pytest.mark.real
 
@@ -62,26 +62,26 @@ def healed(client: openai.OpenAI, base_url: str, **settings: object) -> tuple[st
 @pytest.mark.parametrize("cut", TEN_CUTS)
 def test_cut_answer_is_byte_identical(
     client: openai.OpenAI,
-    proxy: CuttingProxy,
+    proxy: FaultProxy,
     whole: Answer,
     outcomes: list[unbroken.Outcome],
     how: str,
     cut: int,
 ) -> None:
-    proxy.plan([Cut(how=how, after_events=cut)])
-    assert healed(client, proxy.base_url) == (whole.text, whole.finish)
-    assert len(proxy.faults) == 1
+    proxy.set_plan(f"cut.{how}@{cut}f")
+    assert healed(client, base_of(proxy)) == (whole.text, whole.finish)
+    assert dealt(proxy) == [f"cut.{how}@{cut}f"]
     assert outcomes[-1].healed
     assert outcomes[-1].complete
 
 
 def test_answer_cut_four_times_is_byte_identical(
-    client: openai.OpenAI, proxy: CuttingProxy, whole: Answer
+    client: openai.OpenAI, proxy: FaultProxy, whole: Answer
 ) -> None:
-    proxy.plan([Cut(how=how, after_events=cut) for how, cut in
-                (("clean", 20), ("fin", 150), ("rst", 300), ("clean", 450))])  # fmt: skip
-    assert healed(client, proxy.base_url) == (whole.text, whole.finish)
-    assert len(proxy.faults) == 4
+    faults = ["cut.clean@20f", "cut.fin@150f", "cut.rst@300f", "cut.clean@450f"]
+    proxy.set_plan(",".join(faults))
+    assert healed(client, base_of(proxy)) == (whole.text, whole.finish)
+    assert dealt(proxy) == faults
 
 
 @pytest.mark.seed("001-cause-server-restart")
@@ -90,11 +90,10 @@ def test_killed_and_restarted_server_is_survived(
     client: openai.OpenAI, llama: LlamaServer, whole: Answer, cut: int
 ) -> None:
     """The server dies in mid-answer and comes back; the proxy holds the place of the cut."""
-    with CuttingProxy(llama.url) as proxy:
-        proxy.plan([Cut(how="stall", after_events=cut, stall_s=1.0)])
+    with FaultProxy(llama.url, f"stall@{cut}f@1s") as proxy:
 
         def kill_and_restart() -> None:
-            while not proxy.faults:
+            while not dealt(proxy):
                 if done.wait(0.01):
                     return
             llama.kill()
@@ -104,39 +103,39 @@ def test_killed_and_restarted_server_is_survived(
         killer = threading.Thread(target=kill_and_restart)
         killer.start()
         try:
-            assert healed(client, proxy.base_url) == (whole.text, whole.finish)
+            assert healed(client, base_of(proxy)) == (whole.text, whole.finish)
         finally:
             done.set()
             killer.join()
 
 
-def test_prefill_alone_goes_on_to_the_letter(proxy: CuttingProxy, whole: Answer) -> None:
+def test_prefill_alone_goes_on_to_the_letter(proxy: FaultProxy, whole: Answer) -> None:
     """Rung 5 on its own: the begun turn goes on where a real server's answer was cut."""
     stop = next(word for word in whole.pieces if whole.pieces.index(word) > 450)
-    truth = ask(proxy.base_url, stop=[stop]).text
+    truth = ask(base_of(proxy), stop=[stop]).text
     options = unbroken.Options(heals_always=10_000, rungs=("prefill",))
     outcomes: list[unbroken.Outcome] = []
     http = unbroken.http_client(options=options, on_outcome=outcomes.append)
-    with openai.OpenAI(base_url=proxy.base_url, api_key="none", http_client=http) as client:
+    with openai.OpenAI(base_url=base_of(proxy), api_key="none", http_client=http) as client:
         for cut in (50, 200, 400):
-            proxy.plan([Cut(how="clean", after_events=cut)])
+            proxy.set_plan(f"cut.clean@{cut}f")
             # What was written is estimated, and this model's words are long: leave it room.
-            text, _ = healed(client, proxy.base_url, stop=[stop], max_tokens=2 * TOKENS)
+            text, _ = healed(client, base_of(proxy), stop=[stop], max_tokens=2 * TOKENS)
             assert text == truth
             assert [p.rung for p in outcomes[-1].provenance] == ["first", "prefill"]
             assert outcomes[-1].provenance[-1].guarantee == "seam-verified"
 
 
-def test_sampled_answer_is_never_continued_unverified(proxy: CuttingProxy) -> None:
+def test_sampled_answer_is_never_continued_unverified(proxy: FaultProxy) -> None:
     """With sampling on, the model writes something else each time: verified, or an error."""
     outcomes: list[unbroken.Outcome] = []
     http = unbroken.http_client(options=OPTIONS, on_outcome=outcomes.append)
     kept = 0
-    with openai.OpenAI(base_url=proxy.base_url, api_key="none", http_client=http) as client:
+    with openai.OpenAI(base_url=base_of(proxy), api_key="none", http_client=http) as client:
         for cut in (5, 60, 120):
-            proxy.plan([Cut(how="clean", after_events=cut)])
+            proxy.set_plan(f"cut.clean@{cut}f")
             try:
-                text, _ = healed(client, proxy.base_url, temperature=1.0, max_tokens=200)
+                text, _ = healed(client, base_of(proxy), temperature=1.0, max_tokens=200)
             except openai.APIConnectionError as error:
                 outcome = unbroken.outcome_of(error)
                 assert outcome is not None
@@ -154,12 +153,12 @@ def test_sampled_answer_is_never_continued_unverified(proxy: CuttingProxy) -> No
 def test_nginx_that_hides_a_crash_is_seen_through(
     client: openai.OpenAI,
     nginx: Callable[..., Nginx],
-    proxy: CuttingProxy,
+    proxy: FaultProxy,
     whole: Answer,
     outcomes: list[unbroken.Outcome],
 ) -> None:
     """As shipped, nginx makes a clean end of an upstream's FIN: named a truncation, and healed."""
     front = nginx(proxy.url)
-    proxy.plan([Cut(how="fin", after_events=100)])
+    proxy.set_plan("cut.fin@100f")
     assert healed(client, front.base_url) == (whole.text, whole.finish)
     assert [f.kind.value for f in outcomes[-1].faults][:1] == ["truncated-between-events"]

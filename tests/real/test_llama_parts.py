@@ -16,10 +16,11 @@ from pathlib import Path
 import openai
 import pytest
 
+from tests.lab.proxy import rig as raw
 from tests.real.nginx import Nginx
-from tests.real.plain import PREFILL_FLAGS, QUESTION, TOKENS, Answer, ask
-from unbroken.lab.cutting_proxy import Cut, CuttingProxy
+from tests.real.plain import PREFILL_FLAGS, QUESTION, TOKENS, Answer, ask, base_of, dealt
 from unbroken.lab.llama import LlamaServer, LlamaStartError
+from unbroken.lab.proxy.app import FaultProxy
 
 pytestmark = pytest.mark.real
 
@@ -110,20 +111,29 @@ def test_sampled_answer_repeats_by_its_seed_but_cannot_be_resumed(llama: LlamaSe
     assert partial + rest.text != sampled[0].text
 
 
-def test_cut_by_fin_raises(proxy: CuttingProxy, whole: Answer) -> None:
-    proxy.plan([Cut(how="fin", after_events=ROLE_EVENT + 25)])
-    answer = ask(proxy.base_url)
+def test_cut_by_fin_raises(proxy: FaultProxy, whole: Answer) -> None:
+    proxy.set_plan(f"cut.fin@{ROLE_EVENT + 25}f")
+    answer = ask(base_of(proxy))
     assert isinstance(answer.error, openai.APIConnectionError)
     assert answer.pieces == whole.pieces[:25]
-    assert [fault.how for fault in proxy.faults] == ["fin"]
+    assert dealt(proxy) == [f"cut.fin@{ROLE_EVENT + 25}f"]
 
 
-def test_clean_end_truncates_in_silence(proxy: CuttingProxy, whole: Answer) -> None:
-    proxy.plan([Cut(how="clean", after_events=ROLE_EVENT + 25)])
-    answer = ask(proxy.base_url)
+def test_clean_end_truncates_in_silence(proxy: FaultProxy, whole: Answer) -> None:
+    proxy.set_plan(f"cut.clean@{ROLE_EVENT + 25}f")
+    answer = ask(base_of(proxy))
     assert answer.error is None
     assert answer.finish is None
     assert answer.pieces == whole.pieces[:25]
+
+
+def test_fin_is_a_clean_end_to_who_speaks_http_1_0(proxy: FaultProxy) -> None:
+    """Without chunks there is no end that could be missing: what nginx as shipped sees."""
+    proxy.set_plan("cut.fin@3f")
+    question = {"messages": [QUESTION], "stream": True, "max_tokens": 20}
+    seen = raw.ask(proxy.port, version="1.0", body=question)
+    assert not seen.header("transfer-encoding")
+    assert (seen.wire.count(b"\n\n"), seen.ending) == (3, "fin")
 
 
 def test_nginx_as_shipped_passes_a_healthy_answer(
@@ -134,20 +144,20 @@ def test_nginx_as_shipped_passes_a_healthy_answer(
 
 
 def test_nginx_as_shipped_turns_a_crash_into_a_clean_end(
-    proxy: CuttingProxy, nginx: Callable[..., Nginx], whole: Answer
+    proxy: FaultProxy, nginx: Callable[..., Nginx], whole: Answer
 ) -> None:
-    proxy.plan([Cut(how="fin", after_events=ROLE_EVENT + 25)])
+    proxy.set_plan(f"cut.fin@{ROLE_EVENT + 25}f")
     answer = ask(nginx(proxy.url).base_url)
-    assert [fault.how for fault in proxy.faults] == ["fin"]
+    assert dealt(proxy) == [f"cut.fin@{ROLE_EVENT + 25}f"]
     assert answer.error is None
     assert answer.finish is None
     assert answer.pieces == whole.pieces[:25]
 
 
 def test_nginx_that_speaks_http_1_1_upstream_does_not_hide_the_crash(
-    proxy: CuttingProxy, nginx: Callable[..., Nginx]
+    proxy: FaultProxy, nginx: Callable[..., Nginx]
 ) -> None:
-    proxy.plan([Cut(how="fin", after_events=ROLE_EVENT + 25)])
+    proxy.set_plan(f"cut.fin@{ROLE_EVENT + 25}f")
     answer = ask(nginx(proxy.url, "proxy_http_version 1.1;").base_url)
     assert isinstance(answer.error, openai.APIConnectionError)
 

@@ -42,7 +42,7 @@ def demo(
 ) -> None:
     """Watch one answer break again and again: without Unbroken, and with it.
 
-    A model server, a proxy that breaks its answers, and the same code twice. Nothing leaves
+    A model server, answers that break on their way, and the same code twice. Nothing leaves
     this machine; it takes about 20 seconds. Exit code 0 only if the healed answer is the
     uninterrupted one to the byte, and the plain one was short without a word.
 

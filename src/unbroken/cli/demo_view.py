@@ -214,9 +214,12 @@ _DOING = {
 
 def _introduction(demo: Demo) -> Iterator[str]:
     yield "One answer, one code, one set of faults: without Unbroken, and with it."
-    yield f"server  {demo.upstream_name}: its words are invented, its bytes are real"
+    yield f"server  {demo.upstream.name}: its words are invented, its bytes are real"
     yield f"code    {demo.app.name}, the same on both sides"
-    yield "proxy   between them, breaks the answer again and again"
+    if demo.upstream.uses_proxy:
+        yield "proxy   between them, breaks the answer again and again"
+    else:
+        yield "faults  dealt by the server itself: it breaks the answer again and again"
 
 
 def _last_words(side: Side, demo: Demo) -> str:
@@ -228,7 +231,7 @@ def _last_words(side: Side, demo: Demo) -> str:
         return f"✗ Just stops: {got}. No exception, no warning."
     if side.text != demo.truth:
         return f"✗ Not the answer: {got}."
-    faults = amount(len(side.proxy.faults), "fault")
+    faults = amount(len(side.faults), "fault")
     return f"✓ Whole: {got}, each once, through {faults}."
 
 

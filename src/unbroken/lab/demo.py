@@ -1,8 +1,8 @@
 """The demo: one answer that breaks again and again, without Unbroken and with it.
 
-A model server, two fault proxies before it (one a side, so that each side meets its own
-faults and no other's), and two threads that run the same application code. What shows it
-polls: `Demo.wait` for a moment, then look at the sides.
+A model server, what breaks its answers (one a side, so that each side meets its own faults
+and no other's), and two threads that run the same application code. What shows it polls:
+`Demo.wait` for a moment, then look at the sides.
 
 The lab imports nothing of Unbroken's client side, so the caller brings what heals: a
 function that makes an HTTP client which tells a `Side` what it does.
@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from unbroken.lab.cutting_proxy import Cut, CuttingProxy, FaultDone
 from unbroken.lab.demo_client import Application, application
-from unbroken.lab.demo_parts import start_upstream
+from unbroken.lab.demo_parts import Breaker, Dealt, start_upstream
 from unbroken.lab.demo_report import DemoReport, FaultMet, SideReport
-from unbroken.lab.demo_script import DEALT, write_script
+from unbroken.lab.demo_script import told, write_script
 
 __all__ = ["DEADLINE_S", "Demo", "Note", "Protect", "Recovery", "Side"]
 
@@ -41,7 +40,7 @@ class Note:
 
     Attributes:
         at_s: Seconds since both sides began.
-        kind: ``fault`` dealt by the proxy, ``stall`` noticed, ``recovery``, ``end``.
+        kind: ``fault`` dealt out, ``stall`` noticed, ``recovery``, ``end``.
         text: One line.
     """
 
@@ -64,9 +63,14 @@ class Side:
 
     `reconnecting`, `stalled` and `ended_as` are for the client that heals.
 
+    Args:
+        name: What it is called.
+        breaker: Where it asks.
+
     Attributes:
         text: The answer so far.
         state: What it is doing.
+        faults: What was dealt out to it so far.
         notes: What happened, in order.
         breaks: Where the answer broke, in characters.
         recoveries: What the client did about it.
@@ -77,11 +81,12 @@ class Side:
         seconds: How long it took.
     """
 
-    def __init__(self, name: str, proxy: CuttingProxy) -> None:
+    def __init__(self, name: str, breaker: Breaker) -> None:
         self.name = name
-        self.proxy = proxy
+        self.breaker = breaker
         self.text = ""
         self.state: State = "waiting"
+        self.faults: list[Dealt] = []
         self.notes: list[Note] = []
         self.breaks: list[int] = []
         self.recoveries: list[Recovery] = []
@@ -91,7 +96,6 @@ class Side:
         self.error: Exception | None = None
         self.seconds = 0.0
         self._began = time.monotonic()
-        self._faults_seen = 0
         self._looking = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -120,14 +124,14 @@ class Side:
 
     def reconnecting(self, *, attempt: int, kind: str, rung: str) -> None:
         """The client makes a further attempt."""
-        self.look_at_proxy()
+        self.look_for_faults()
         self.state = "recovering"
         self.recoveries.append(Recovery(attempt=attempt, kind=kind, rung=rung))
         self.note("recovery", f"seen as {kind}; attempt {attempt}, by {rung}")
 
     def stalled(self, *, silent_s: float) -> None:
         """The client notices that nothing moves."""
-        self.look_at_proxy()
+        self.look_for_faults()
         self.note("stall", f"no token for {silent_s:.1f} s (pings are no progress)")
 
     def ended_as(self, *, status: str, guarantees: dict[int, str]) -> None:
@@ -139,13 +143,12 @@ class Side:
         """Put something on record for the viewer."""
         self.notes.append(Note(at_s=self.elapsed_s, kind=kind, text=text))
 
-    def look_at_proxy(self) -> None:
-        """Put on record what the proxy has dealt out since the last look."""
+    def look_for_faults(self) -> None:
+        """Put on record what was dealt out since the last look."""
         with self._looking:  # whoever polls and the side's own thread may come together
-            faults = self.proxy.faults
-            for fault in faults[self._faults_seen :]:
-                self.note("fault", f"{DEALT[fault.how]}, after {_words_of(fault)} words")
-            self._faults_seen = len(faults)
+            for one in self.breaker.dealt()[len(self.faults) :]:
+                self.note("fault", f"{told(one.fault)}, after {one.words} words")
+                self.faults.append(one)
 
     def join(self) -> None:
         """Wait a moment for the thread."""
@@ -160,7 +163,7 @@ class Side:
             self.error = error
             ended = "raised"
         self.seconds = time.monotonic() - self._began
-        self.look_at_proxy()
+        self.look_for_faults()
         how = "ended" if self.error is None else f"raised {type(self.error).__name__}"
         self.note("end", f"{how} after {self.words} words")
         self.state = ended
@@ -211,8 +214,8 @@ class Demo:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_own_environment())
-            self.upstream, self.upstream_name = start_upstream(
-                prefer_llama=self._prefer_llama, words=self._tokens
+            self.upstream = start_upstream(
+                prefer_llama=self._prefer_llama, words=self._tokens, seed=self.seed
             )
             stack.callback(self.upstream.close)
             self.app = self._app or application()
@@ -221,8 +224,8 @@ class Demo:
             self.app.ask(self.upstream.base_url, self._request, pieces.append)
             self.truth = "".join(pieces)
             self.script = write_script(seed=self.seed, tokens=sum(map(bool, pieces)))
-            self.plain = Side("plain", stack.enter_context(self._proxy(self.script.plain)))
-            self.healed = Side("healed", stack.enter_context(self._proxy(self.script.healed)))
+            self.plain = self._side("plain", self.script.plain, stack)
+            self.healed = self._side("healed", self.script.healed, stack)
             self._stack = stack.pop_all()
         return self
 
@@ -242,7 +245,7 @@ class Demo:
         app, request = self.app, self._request
 
         def ask(side: Side, client: Any) -> None:
-            side.start(lambda show: app.ask(side.proxy.base_url, request, show, client))
+            side.start(lambda show: app.ask(side.breaker.base_url, request, show, client))
 
         ask(self.plain, None)
         ask(self.healed, self._protect(self.healed, app.library))
@@ -254,7 +257,7 @@ class Demo:
             time.sleep(min(left_s, 0.02))
         for side in (self.plain, self.healed):
             if not side.over:  # else its own thread has looked, for the last time
-                side.look_at_proxy()
+                side.look_for_faults()
         return self._over or time.monotonic() >= self._deadline
 
     @property
@@ -270,20 +273,20 @@ class Demo:
         """Return the account; once both sides are over it does not change."""
         recoveries = {recovery.attempt: recovery for recovery in self.healed.recoveries}
         faults = []
-        for fault in self.healed.proxy.faults:
-            by = recoveries.get(fault.request + 1)
+        for one in self.healed.faults:
+            by = recoveries.get(one.attempt + 1)
             faults.append(
                 FaultMet(
-                    dealt=DEALT[fault.how],
-                    after_words=_words_of(fault),
+                    dealt=told(one.fault),
+                    after_words=one.words,
                     kind=by.kind if by else "",
                     rung=by.rung if by else "",
-                    guarantee=self.healed.guarantees.get(fault.request + 1, ""),
+                    guarantee=self.healed.guarantees.get(one.attempt + 1, ""),
                 )
             )
         return DemoReport(
             seed=self.seed,
-            server=self.upstream_name,
+            server=self.upstream.name,
             client=self.app.name,
             truth_words=self.truth_words,
             truth_bytes=len(self.truth.encode()),
@@ -304,8 +307,9 @@ class Demo:
             seconds=round(side.elapsed_s, 2),
         )
 
-    def _proxy(self, cuts: tuple[Cut, ...]) -> CuttingProxy:
-        return CuttingProxy(self.upstream.url, cuts, events_per_second=self._pace)
+    def _side(self, name: str, plan: str, stack: contextlib.ExitStack) -> Side:
+        breaking = self.upstream.breaking(plan, tokens_per_second=self._pace)
+        return Side(name, stack.enter_context(breaking))
 
     def _make_request(self) -> dict[str, Any]:
         prompt = f"Tell me a long story, please. (story {self.seed})"
@@ -315,11 +319,6 @@ class Demo:
             "temperature": 0,
             "max_tokens": self._tokens,
         }
-
-
-def _words_of(fault: FaultDone) -> int:
-    """The first event says who speaks; each later one is a word."""
-    return max(0, fault.events - 1)
 
 
 @contextlib.contextmanager

@@ -5,27 +5,24 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from unbroken.lab.cutting_proxy import Cut, How
+from unbroken.lab.injectors.spec import Spec
 
-__all__ = ["DEALT", "Script", "write_script"]
+__all__ = ["Script", "told", "write_script"]
 
-DEALT: dict[How, str] = {
-    "clean": "clean end in mid-answer",
-    "stall": "silence behind pings",
-    "rst": "connection reset (RST)",
-    "fin": "closed mid-body (FIN)",
+_TOLD = {
+    "cut.clean": "clean end in mid-answer",
+    "stall.comment": "silence behind pings",
+    "cut.rst": "connection reset (RST)",
+    "cut.fin": "closed mid-body (FIN)",
 }
-"""What each fault of the proxy is, in the words of somebody who runs servers."""
-
 _PLACES = (0.22, 0.45, 0.66, 0.85)  # as parts of the answer; four, for five attempts
 _JITTER = 0.05
-_STALL_S = 30.0
-_PING_S = 0.25
+_STALL_S = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """The faults of one run.
+    """The faults of one run, as plans of the lab.
 
     Attributes:
         plain: For the side without Unbroken: the first fault alone, since nothing comes
@@ -33,8 +30,13 @@ class Script:
         healed: For the side with Unbroken: one fault an attempt.
     """
 
-    plain: tuple[Cut, ...]
-    healed: tuple[Cut, ...]
+    plain: str
+    healed: str
+
+
+def told(fault: Spec) -> str:
+    """Return what a fault of the script is, in the words of somebody who runs servers."""
+    return _TOLD[f"{fault.name}.{fault.how}"]
 
 
 def write_script(*, seed: int, tokens: int) -> Script:
@@ -45,17 +47,14 @@ def write_script(*, seed: int, tokens: int) -> Script:
 
     Args:
         seed: The same seed gives the same faults.
-        tokens: Tokens of the whole answer, one in each event.
+        tokens: Tokens of the whole answer, one in each content frame.
     """
     pick = random.Random(seed)
-    later: list[How] = ["stall", "rst", "fin"]
+    later = ["stall.comment", "cut.rst", "cut.fin"]
     pick.shuffle(later)
-    order: list[How] = ["clean", *later]
-    cuts = []
-    for how, place in zip(order, _PLACES, strict=True):
-        after = 1 + round(tokens * (place + pick.uniform(-_JITTER, _JITTER)))
-        if how == "stall":
-            cuts.append(Cut(how=how, after_events=after, stall_s=_STALL_S, ping_s=_PING_S))
-        else:
-            cuts.append(Cut(how=how, after_events=after))
-    return Script(plain=tuple(cuts[:1]), healed=tuple(cuts))
+    faults = []
+    for fault, place in zip(["cut.clean", *later], _PLACES, strict=True):
+        after = round(tokens * (place + pick.uniform(-_JITTER, _JITTER)))
+        lasts = f"@{_STALL_S}s" if fault.startswith("stall") else ""
+        faults.append(f"{fault}@{after}t{lasts}")
+    return Script(plain=faults[0], healed=",".join(faults))
