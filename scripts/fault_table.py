@@ -3,6 +3,7 @@
 python scripts/fault_table.py
 """
 
+# ruff: noqa: E501  a table cannot be wrapped
 from __future__ import annotations
 
 import dataclasses
