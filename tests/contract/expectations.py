@@ -66,7 +66,7 @@ huge_line           healed  fails
 dup                 odd     odd
 reorder             odd     odd
 missing             odd     odd
-invalid_utf8        odd     odd
+invalid_utf8        healed  fails
 unopened            healed  fails
 two_starts          healed  fails
 after_finish        odd     odd
@@ -92,9 +92,6 @@ no_done        anthropic-messages  whole   whole    the same
 dup            openai-responses    whole   whole    its numbers tell
 reorder        openai-responses    whole   whole    its numbers tell
 missing        openai-responses    whole   fails    its numbers tell, and the repeated text has it
-invalid_utf8   openai-chat         sdk     sdk      the SDK decodes strictly
-invalid_utf8   openai-responses    sdk     sdk      the SDK decodes strictly
-invalid_utf8   anthropic-messages  sdk     sdk      the SDK decodes strictly
 unopened       openai-responses-helper        sdk  sdk  its accumulator wants the opening
 unopened       openai-responses-helper-async  sdk  sdk  its accumulator wants the opening
 no_content     openai-responses-helper        sdk  sdk  its accumulator adds None to text

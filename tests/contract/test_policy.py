@@ -66,6 +66,7 @@ def answering(*pieces: bytes) -> Reply:
 
 FRAMES = [bytes(frame) for frame in body("openai-chat", STORY)]
 WITH_BROKEN = answering(*FRAMES[:4], BROKEN, *FRAMES[4:])
+UNDECODABLE = answering(*[raw.replace(b" ships", b" sh\xffips") for raw in FRAMES])
 EMPTY = answering(*(bytes(frame) for frame in body("openai-chat", Answer(tokens=()))))
 
 
@@ -99,6 +100,31 @@ def test_raise_says_what_it_was(read: Read) -> None:
     assert outcome is not None
     assert outcome.fault is not None
     assert outcome.fault.kind is unbroken.FaultKind.MALFORMED_JSON
+
+
+@both
+def test_the_sdk_alone_decodes_strictly_and_skip_leaves_it_to_that(read: Read) -> None:
+    for options in (None, opts(malformed="skip"), opts(mode="observe")):
+        with FaultServer(UNDECODABLE) as server, pytest.raises(UnicodeDecodeError):
+            read(server, options)
+
+
+@both
+def test_undecodable_content_is_healed_or_an_error_of_ours(read: Read) -> None:
+    with FaultServer([UNDECODABLE, answering(*FRAMES)]) as server:
+        text, (outcome,) = read(server, opts())
+    assert text == outcome.text == STORY.text
+    assert [(f.kind.value, f.severity) for f in outcome.faults] == [("invalid-utf8", "fatal")]
+    for options in (opts(malformed="raise"), opts(mode="raise"), opts(rungs=())):
+        with (
+            FaultServer(UNDECODABLE) as server,
+            pytest.raises(openai.APIConnectionError) as caught,
+        ):
+            read(server, options)
+        found = unbroken.outcome_of(caught.value)
+        assert found is not None
+        assert found.fault is not None
+        assert found.fault.kind is unbroken.FaultKind.INVALID_UTF8
 
 
 @both

@@ -142,7 +142,7 @@ MALFORMED = b"data: {oops}\n\n"
 @pytest.mark.parametrize(
     ("body", "verdict", "live"),
     [
-        (BAD + MALFORMED, ["invalid-utf8", "malformed-json"], 2),
+        (BAD + MALFORMED, ["invalid-utf8", "malformed-json"], 1),
         (MALFORMED + BAD, ["malformed-json", "invalid-utf8"], 1),
         (b": \xff\n\n" + MALFORMED, ["invalid-utf8", "malformed-json"], 2),
         (MALFORMED + b": \xff\n\n", ["malformed-json", "invalid-utf8"], 1),

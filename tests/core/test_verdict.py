@@ -28,7 +28,8 @@ STATUSES: list[tuple[list[Fault], list[Meaning], str]] = [
     ([], ["stop", "limit"], "limited"),
     ([], ["limit", "filter"], "filtered"),
     ([fault(K.MISSING_TERMINATOR)], ["stop"], "complete"),
-    ([fault(K.INVALID_UTF8)], ["stop"], "complete"),
+    ([fault(K.INVALID_UTF8, severity="warning")], ["stop"], "complete"),
+    ([fault(K.INVALID_UTF8)], ["stop"], "failed"),
     ([fault(K.OUT_OF_ORDER), fault(K.DUPLICATE_EVENT)], ["stop"], "complete"),
     ([fault(K.LENGTH_LIMIT)], ["limit"], "limited"),
     ([WARNED], [], "unconfirmed"),
@@ -65,9 +66,9 @@ FATAL = {
     K.TRUNCATED_BETWEEN_EVENTS, K.TRUNCATED_MID_EVENT, K.CONNECTION_RESET, K.MISSING_FINISH,
     K.EMPTY_STREAM, K.NOT_A_STREAM, K.MALFORMED_JSON, K.OVERSIZED_EVENT, K.MISSING_EVENT,
     K.PROTOCOL_VIOLATION, K.PROVIDER_ERROR, K.STALLED, K.SLOW_DRIP, K.INVALID_TOOL_ARGUMENTS,
-    K.HTTP_ERROR, K.CONNECT_FAILED,
+    K.HTTP_ERROR, K.CONNECT_FAILED, K.INVALID_UTF8,
 }  # fmt: skip
-WARNINGS = {K.MISSING_TERMINATOR, K.INVALID_UTF8}
+WARNINGS = {K.MISSING_TERMINATOR}
 
 
 @pytest.mark.parametrize("kind", FaultKind)

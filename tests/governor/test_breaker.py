@@ -231,6 +231,8 @@ def test_targets() -> None:
         ("stalled", 200, {}, True),
         ("slow-drip", 200, {}, True),
         ("malformed-json", 200, {"retryable": False}, True),
+        ("invalid-utf8", 200, {"retryable": False}, True),
+        ("invalid-utf8", 200, {"severity": "warning"}, False),
         ("provider-error", 200, {}, True),
         ("provider-error", 200, {"retryable": False}, False),
         ("not-a-stream", 200, {"retryable": False}, False),

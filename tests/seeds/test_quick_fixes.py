@@ -131,14 +131,22 @@ def test_bytes_that_are_no_text_do_not_end_the_stream() -> None:
     sent = [bytes(frame) for frame in body("openai-chat", STORY)]
     at = next(number for number, frame in enumerate(sent) if b" ships" in frame)
     sent[at] = sent[at].replace(b" ships", b" sh\xffips")
-    bad = Reply(headers={"content-type": content_type("openai-chat")}, pieces=sent)
-    with (
-        FaultServer(bad) as server,
-        unbroken.stream("A story.", model="m", base_url=server.url + "/v1") as stream,
-    ):
-        assert stream.text() == STORY.text.replace(" ships", " sh\ufffdips")
-    assert [fault.kind.value for fault in stream.outcome.faults] == ["invalid-utf8"]
-    assert stream.outcome.status == "complete"
+    kind = {"content-type": content_type("openai-chat")}
+    bad = Reply(headers=kind, pieces=sent)
+    whole = Reply(headers=kind, pieces=[bytes(frame) for frame in body("openai-chat", STORY)])
+    spoilt = STORY.text.replace(" ships", " sh\ufffdips")
+    for rule, text, asked in (("recover", STORY.text, 2), ("skip", spoilt, 1)):
+        options = unbroken.Options(malformed=rule, heals_always=10**6)
+        with (
+            FaultServer([bad, whole]) as server,
+            unbroken.stream(
+                "A story.", model="m", base_url=server.url + "/v1", options=options
+            ) as stream,
+        ):
+            assert stream.text() == text
+            assert len(server.requests) == asked
+        assert [fault.kind.value for fault in stream.outcome.faults] == ["invalid-utf8"]
+        assert stream.outcome.status == "complete"
 
 
 # Memory --------------------------------------------------------------------------------------

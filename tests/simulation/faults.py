@@ -154,11 +154,28 @@ class _Breaking:
         half = payload[: max(1, draw.randrange(len(payload) + 1) - 1)]
         if payload[:1] != b"{":
             half = b'{"cut'
-        if draw.random() < 0.3:
+        way = draw.random()
+        if way > 0.6 and (undecodable := self._undecodable(frames, at)) is not None:
+            return undecodable
+        if way < 0.3:
             half = payload + payload  # two values in one frame
         if payload == b"[DONE]" or half.strip() == b"":
             half = b"{"
         return half + b"\n" if self.wire == "ndjson" else b"data: " + half + b"\n\n"
+
+    def _undecodable(self, frames: list[bytes], at: int) -> bytes | None:
+        """Return a frame with a text of bytes that are no UTF-8; None where it may pass so."""
+        options = self.world.options
+        if options.malformed == "skip" or options.mode == "observe":
+            return None
+        reading = Reading(self.dialect, choices=self.world.choices)
+        reading.feed(b"".join(frames[:at]))
+        before = reading.text
+        reading.feed(frames[at])
+        said = json.dumps(reading.text[len(before) :])[1:-1].encode()
+        if not said or frames[at].count(said) != 1:
+            return None
+        return frames[at].replace(said, b"\xc3")
 
     def _replaced(self, frames: list[bytes], at: int) -> list[bytes]:
         """One frame is garbled: what it said is lost."""

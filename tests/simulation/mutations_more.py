@@ -243,6 +243,11 @@ def what_is_left_out_is_passed_on(core: Patcher) -> None:
 
 
 @mutation
+def undecodable_frames_are_passed_on(core: Patcher) -> None:
+    core.set(Malformed, "judge_bytes", lambda self, frame, events, *, number: True)
+
+
+@mutation
 def a_garbled_frame_hides_a_finish(core: Patcher) -> None:
     before = Malformed.add
 

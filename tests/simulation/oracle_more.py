@@ -101,6 +101,8 @@ def _policy(watch: Watch) -> Iterator[str]:
         yield "it was too slow, and no floor is set"
     if options.malformed == "raise" and FaultKind.MALFORMED_JSON in kinds:
         yield from _raised(watch, FaultKind.MALFORMED_JSON)
+    if options.malformed == "raise" and FaultKind.INVALID_UTF8 in kinds:
+        yield from _raised(watch, FaultKind.INVALID_UTF8)
     for tried in watch.tries[1:]:
         questions = world.asked_blocked[: tried.asked_before]
         answers = [why for _, request, why in questions if request == tried.request]

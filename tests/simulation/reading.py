@@ -21,7 +21,7 @@ __all__ = ["BadFrame", "Reading", "SeenCall", "mend"]
 
 
 class BadFrame(NamedTuple):
-    """A whole frame that is not JSON.
+    """A whole frame that is not JSON, or holds bytes that are no UTF-8.
 
     Attributes:
         start: Where it begins.
@@ -95,7 +95,7 @@ class Reading(PlainReaders, BlockReaders, ResponsesReaders, Seen):
             self.ends += 1
             return
         try:
-            value = json.loads(payload.decode(errors="replace"))
+            value = json.loads(payload.decode())
         except ValueError:
             calling = any(not call.whole for call in self.calls)
             finished = bool(self.finishes) and len(self.finishes) >= self.choices

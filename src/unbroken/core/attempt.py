@@ -315,12 +315,15 @@ class Attempt:
         if self.stopped or self._beginning.close(size_bytes=self.bytes):
             return []
         steps: list[Step] = []
+        before = len(self.faults)
         unclosed = self._decoder.fork()
         for frame in self._decoder.close():
             self._dispatch(frame, steps)
-        self._findings.add_all(self._decoder.take_faults())
+        self._findings.add_in_order(self._decoder.take_faults(), since=before)
         pending = self.pending
         tail_read = bool(pending) and self._tail(unclosed, steps)
+        if tail_read:
+            self._findings.add_in_order(unclosed.take_faults(), since=before)
         if self._turns is not None and not self.stopped:
             self._run(self._turns.close(at_byte=self.bytes), steps)
         if self.stopped:
@@ -372,6 +375,12 @@ class Attempt:
     def _take(self, frame: Frame, steps: list[Step]) -> None:
         """Read a frame that is in turn."""
         try:
+            if frame.undecodable_at is not None and not self._findings.lenient:
+                # By a copy: the reader must not know of a frame that is kept back.
+                meant = self._reader.fork().read(frame)
+                malformed = self._inspection.malformed
+                if not malformed.judge_bytes(frame, meant, number=self.frames - 1):
+                    return
             events = self._reader.read(frame)
         except MalformedPayloadError as error:
             self._inspection.malformed.add(frame, error, number=self.frames - 1)

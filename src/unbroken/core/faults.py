@@ -42,7 +42,6 @@ class FaultKind(StrEnum):
 
 _SEVERITY: dict[FaultKind, Severity] = {
     FaultKind.MISSING_TERMINATOR: "warning",
-    FaultKind.INVALID_UTF8: "warning",
     FaultKind.OUT_OF_ORDER: "note",
     FaultKind.DUPLICATE_EVENT: "note",
     FaultKind.LENGTH_LIMIT: "note",

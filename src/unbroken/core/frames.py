@@ -25,6 +25,8 @@ class Frame(msgspec.Struct, gc=False, frozen=True):
             Evidence: llama.cpp has written errors as a field ``error:``.
         failure: The wire itself calls this an error (an AWS message of the type
             ``exception`` or ``error``); `event` is its name.
+        undecodable_at: Position in the body of the first byte that is no UTF-8; None where
+            all are.
     """
 
     event: str
@@ -36,6 +38,7 @@ class Frame(msgspec.Struct, gc=False, frozen=True):
     dispatched: bool = True
     unknown: tuple[str, ...] = ()
     failure: bool = False
+    undecodable_at: int | None = None
 
     @property
     def data(self) -> str:

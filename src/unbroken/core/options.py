@@ -124,9 +124,10 @@ class Options:
             content; beyond it they are released.
         max_held_s: Longest time that it is held, in seconds.
         max_frame_bytes: Largest frame.
-        malformed: What a frame that is not JSON leads to: ``recover`` gives the attempt up
-            and heals, ``raise`` fails the stream, ``skip`` leaves the frame out, with a
-            warning; what it held is lost. In the middle of a tool call ``skip`` recovers.
+        malformed: What a frame that is not JSON, or content with bytes that are no UTF-8,
+            leads to: ``recover`` gives the attempt up and heals, ``raise`` fails the stream,
+            ``skip`` leaves the frame out, with a warning, and what it held is lost; of
+            undecodable bytes it lets the frame pass. In a tool call ``skip`` recovers.
             Behind the finish of every choice only ``raise`` minds it.
         empty_answer: What an answer with a normal finish, but without text, refusal or tool
             call leads to: ``accept`` passes it on with a warning, ``recover`` asks again,

@@ -80,7 +80,7 @@ def speaks_against(fault: Fault, status: int | None) -> bool:
         return False
     if fault.kind is FaultKind.HTTP_ERROR:
         return status is not None and (status in (408, 429) or status >= 500)
-    if fault.kind is FaultKind.MALFORMED_JSON:
+    if fault.kind in (FaultKind.MALFORMED_JSON, FaultKind.INVALID_UTF8):
         return True  # also where the user wants no retry for it
     return fault.retryable  # else it speaks against the request, or the key
 

@@ -65,3 +65,19 @@ def test_a_fork_is_independent_and_another_connection_begins_anew() -> None:
     assert not findings.faults
     assert twin.stopped
     assert places(twin) == [1]
+
+
+def test_what_a_check_says_of_undecodable_bytes_replaces_the_warning() -> None:
+    def at(place: int, *, fatal: bool = False) -> Fault:
+        severity = "fatal" if fatal else "warning"
+        return Fault.of(FaultKind.INVALID_UTF8, "bytes", severity=severity, at_byte=place)
+
+    early, late = Findings(), Findings()
+    early.add_all([at(5), fault(6)])  # its frame waited for its turn
+    judged = at(5, fatal=True)
+    early.judge_anew(judged)
+    assert early.faults == [fault(6), judged]
+    late.judge_anew(judged)
+    late.add_in_order([at(3), at(5)], since=0)
+    assert late.faults == [at(3), judged]
+    assert early.fatal is late.fatal is judged

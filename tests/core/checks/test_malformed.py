@@ -11,7 +11,7 @@ from unbroken.core.checks.findings import Findings
 from unbroken.core.checks.malformed import Malformed
 from unbroken.core.dialects import by_name
 from unbroken.core.dialects.base import MalformedPayloadError
-from unbroken.core.events import Close, Finish, ToolCall
+from unbroken.core.events import Close, Event, Finish, Refusal, Start, Text, ToolCall, Whole
 from unbroken.core.frames import Frame
 
 DIALECT = by_name("openai-chat")
@@ -84,3 +84,56 @@ def test_a_fork_is_independent() -> None:
     add(malformed)
     assert [fault.severity for fault in findings.faults] == ["warning"]
     assert (twin.left_out_bytes, malformed.left_out_bytes) == (0, 9)
+
+
+# Bytes that are no UTF-8 ---------------------------------------------------------------------
+
+SPOILT = Frame("message", b"{}", "", None, b"data: \xff\n\n", 40, undecodable_at=46)
+TEXT = Text("\ufffd")
+
+
+def passes(malformed: Malformed, *events: Event) -> bool:
+    return malformed.judge_bytes(SPOILT, list(events), number=3)
+
+
+@pytest.mark.parametrize("rule", ["recover", "raise"])
+@pytest.mark.parametrize(
+    "event", [TEXT, Refusal("no"), call(), call(kind="custom"), Whole("text", "a")]
+)
+def test_content_with_undecodable_bytes_is_judged_as_what_is_no_json(rule: str, event: Any) -> None:
+    malformed, findings, _ = judge(rule)
+    assert not passes(malformed, Start(), event)
+    (fault,) = findings.faults
+    assert (fault.kind.value, fault.severity) == ("invalid-utf8", "fatal")
+    assert (fault.at_byte, fault.frame) == (46, 3)
+    assert fault.retryable is (rule == "recover")
+    assert malformed.left_out_bytes == 0
+
+
+@pytest.mark.parametrize("rule", ["recover", "raise", "skip"])
+@pytest.mark.parametrize("event", [Start(), Text(""), Finish("stop", "stop"), call(kind="server")])
+def test_without_content_it_passes_and_the_wires_warning_is_enough(rule: str, event: Any) -> None:
+    malformed, findings, _ = judge(rule)
+    assert passes(malformed)
+    assert passes(malformed, event)
+    assert not findings.faults
+
+
+def test_skip_lets_a_text_pass_and_no_function_call() -> None:
+    malformed, findings, _ = judge("skip")
+    assert passes(malformed, TEXT)
+    assert passes(malformed, call(kind="custom"))
+    assert not findings.faults
+    assert not passes(malformed, call(whole=True))
+    assert findings.faults[0].fatal
+    assert findings.faults[0].retryable
+
+
+@pytest.mark.parametrize("rule", ["recover", "skip", "raise"])
+def test_behind_the_finish_it_is_left_out_unless_it_must_raise(rule: str) -> None:
+    malformed, findings, completeness = judge(rule)
+    completeness.add(Finish("stop", "stop"))
+    assert not passes(malformed, TEXT)
+    (fault,) = findings.faults
+    assert fault.fatal is (rule == "raise")
+    assert malformed.left_out_bytes == (0 if rule == "raise" else len(SPOILT.raw))

@@ -182,3 +182,15 @@ def test_a_fork_goes_its_own_way():
     held.forget()
     assert not held.active
     assert not held.awaits(5)
+
+
+def test_nothing_is_written_from_bytes_that_are_no_text():
+    held, faults = repair()
+    held.lose(Gap(5, 7, 90))
+    spoilt = Frame("7", b"", "", None, b"\xff", 7, undecodable_at=7)
+    held.hold(Note(spoilt, True))
+    assert names(held.ready(Mender(mended("ours")))) == ["7"]
+    (told,) = faults
+    assert told.fatal
+    assert told.detail.endswith("; what repeats them holds bytes that are no UTF-8")
+    assert not held.mended

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 
-from unbroken.core.faults import Fault
+from unbroken.core.faults import Fault, FaultKind
 
 __all__ = ["MOST_FAULTS", "Findings"]
 
@@ -64,10 +64,20 @@ class Findings:
             at = fault.at_byte or 0
             if stop is not None and at > stop:
                 continue  # behind the frame at which reading stopped
+            if fault.kind is FaultKind.INVALID_UTF8 and any(_same(f, fault) for f in self.faults):
+                continue  # judged anew already
             place = len(self.faults)
             while place > since and (self.faults[place - 1].at_byte or 0) > at:
                 place -= 1
             self._put(place, fault)
+
+    def judge_anew(self, fault: Fault) -> None:
+        """Keep what a check says of undecodable bytes, in the place of the wire's warning.
+
+        The warning comes behind it; only that of a frame that waited for its turn came before.
+        """
+        self.faults[:] = [known for known in self.faults if not _same(known, fault)]
+        self.add(fault)
 
     def reject(self, fault: Fault) -> None:
         """Keep a fault that ends a lenient reading too."""
@@ -85,3 +95,7 @@ class Findings:
         self.faults.insert(place, fault)
         if fault.fatal and self.fatal is None:
             self.fatal = fault
+
+
+def _same(one: Fault, other: Fault) -> bool:
+    return one.kind is other.kind and one.at_byte == other.at_byte

@@ -1,4 +1,4 @@
-"""Frames that cannot be read: the end of the attempt, or left out by the user's rule."""
+"""Frames that cannot be read, or not every byte: the end of the attempt, or the user's rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from unbroken.core.checks.completeness import Completeness
 from unbroken.core.checks.findings import Findings
 from unbroken.core.dialects.base import MalformedPayloadError
-from unbroken.core.events import Close, Finish, ToolCall
+from unbroken.core.events import Close, Event, Finish, ToolCall, Whole, is_content
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 
@@ -21,6 +21,10 @@ class Malformed:
     An SDK would raise on such a frame, so it is not passed on. Left out with a finish in it,
     the end stays unproven; inside a function call nothing is left out, since arguments with a
     hole in them may still be JSON, and would be acted on.
+
+    A frame of content with bytes that are no UTF-8 is judged by the same rule: SDKs that decode
+    strictly raise on it, and to others its text is not what the model wrote. Only that `skip`
+    lets it pass, since what is read of it is more than nothing.
 
     Attributes:
         left_out_bytes: Size of the frames that were left out.
@@ -80,6 +84,37 @@ class Malformed:
             )
         )
 
+    def judge_bytes(self, frame: Frame, events: list[Event], *, number: int) -> bool:
+        """Judge a frame with bytes that are no UTF-8; return whether it may be passed on.
+
+        Args:
+            frame: The frame.
+            events: What it means with U+FFFD in their place.
+            number: Which frame of the attempt it is, from 0.
+        """
+        # A repeated whole shows nothing new, but the texts of its kind are compared.
+        if not any(type(event) is Whole or is_content(event) for event in events):
+            return True  # an id, a ping, a finish: nothing of the answer is damaged
+        after = self._completeness.whole and self._rule != "raise"
+        if not after and self._rule == "skip" and not any(map(_is_call, events)):
+            return True
+        left_out = ""
+        if after:
+            self.left_out_bytes += len(frame.raw)
+            left_out = "; it was left out (after the finish)"
+        self._findings.judge_anew(
+            Fault.of(
+                FaultKind.INVALID_UTF8,
+                f"frame {number} ({len(frame.raw)} bytes) holds content and bytes that are no"
+                f" UTF-8, the first at byte {frame.undecodable_at}{left_out}",
+                severity="warning" if after else "fatal",
+                at_byte=frame.undecodable_at,
+                frame=number,
+                retryable=self._rule != "raise",
+            )
+        )
+        return False
+
     def watch(self, event: ToolCall | Close | Finish, *, number: int, at_byte: int) -> None:
         """Know which choices are in the middle of a function call.
 
@@ -105,3 +140,8 @@ class Malformed:
                 self._calling.discard(choice)
             case _:
                 pass
+
+
+def _is_call(event: Event) -> bool:
+    """Whether it is of a function call: damaged arguments may still be JSON."""
+    return type(event) is ToolCall and event.kind == "function"

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from unbroken.core.checks.ordering import Gap
-from unbroken.core.dialects.base import Lost, Mender, Note
+from unbroken.core.dialects.base import Lost, Mended, Mender, Note
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.frames import Frame
 
@@ -136,6 +136,8 @@ class Repair:
         self._looks += 1
         behind = list(self._entries)[1:]
         mended = mender.mend(lost, behind, ended=ended)
+        if isinstance(mended, Mended) and mended.frames and any(map(_is_damaged, behind)):
+            mended = "what repeats them holds bytes that are no UTF-8"
         if mended is None:
             if not (ended or too_much):
                 return
@@ -163,3 +165,7 @@ class Repair:
         for frame in mended.frames:
             self.mended = True
             yield frame
+
+
+def _is_damaged(entry: Note | Lost) -> bool:
+    return isinstance(entry, Note) and entry.frame.undecodable_at is not None

@@ -104,7 +104,7 @@ def uniform_payloads(body: bytes) -> list[bytes] | None:
         head = b"data: "
     elif body.startswith(b"event: "):
         head = body[: body.find(b"\n") + 1] + b"data: "
-        if not body.startswith(head):
+        if not body.startswith(head) or not head.isascii():
             return None
     else:
         return None

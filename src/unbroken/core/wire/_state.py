@@ -170,32 +170,34 @@ class DecoderState:
             )
         )
 
-    def _check_utf8(self, raw: bytes, *, skipped: int = 0) -> bool:
-        """Say whether `raw` is UTF-8, and report if not.
+    def _check_utf8(self, raw: bytes, *, skipped: int = 0) -> int | None:
+        """Return where in the body the first byte is that is no UTF-8, and report it, or None.
 
         Args:
             raw: The frame that starts at `_offset`, but for its first bytes.
             skipped: How many those are.
         """
         if raw.isascii():
-            return True
+            return None
         try:
             raw.decode()
         except UnicodeDecodeError as bad:
             # U+FFFD that the provider itself sent is no fault of the bytes.
             text = raw.decode("utf-8", "replace")
             count = text.count("\ufffd") - raw.count(b"\xef\xbf\xbd")
+            at_byte = self._offset + skipped + bad.start
             self._report(
                 Fault.of(
                     FaultKind.INVALID_UTF8,
                     f"frame {self._dispatched}: {count} invalid UTF-8 sequence(s) replaced by"
-                    f" U+FFFD, the first at byte {self._offset + skipped + bad.start}",
-                    at_byte=self._offset + skipped + bad.start,
+                    f" U+FFFD, the first at byte {at_byte}",
+                    severity="warning",  # whether it holds content is not known here
+                    at_byte=at_byte,
                     frame=self._dispatched,
                 )
             )
-            return False
-        return True
+            return at_byte
+        return None
 
     def _report(self, fault: Fault) -> None:
         if len(self.faults) < _MAX_FAULTS_KEPT or fault.fatal:

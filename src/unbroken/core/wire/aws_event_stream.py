@@ -157,14 +157,24 @@ class AWSEventStreamDecoder(DecoderState):
         if title is None:
             return "its headers cannot be read"
         payload = raw[payload_at : -_CRC.size]
-        if not self._check_utf8(payload, skipped=payload_at):
+        bad_at = self._check_utf8(payload, skipped=payload_at)
+        if bad_at is not None:
             payload = repair(payload)
         if not payload and title.words is not None:
             payload = json.dumps({"message": title.words}).encode()
         offset = self._offset
         self._offset += len(raw)
         self._dispatched += 1
-        return Frame(title.event, payload, "", None, raw, offset, failure=title.failure)
+        return Frame(
+            title.event,
+            payload,
+            "",
+            None,
+            raw,
+            offset,
+            failure=title.failure,
+            undecodable_at=bad_at,
+        )
 
     def _violation(self, what: str) -> Fault:
         return Fault.of(

@@ -178,18 +178,19 @@ class JSONArrayDecoder(DecoderState):
             self._quiet = True
             self._offset += 1
             return Frame("message", b"", "", None, raw, self._offset - 1, dispatched=False)
-        valid = self._check_utf8(raw)
+        bad_at = self._check_utf8(raw)
         payload = raw[self._lead :]
         offset = self._offset
         self._offset += len(raw)
         self._dispatched += 1
         return Frame(
             "end" if self._kind == END else "message",
-            payload if valid else repair(payload),
+            payload if bad_at is None else repair(payload),
             "",
             None,
             raw,
             offset,
+            undecodable_at=bad_at,
         )
 
 

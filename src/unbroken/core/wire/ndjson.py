@@ -84,7 +84,7 @@ class NDJSONDecoder(DecoderState):
         return frames
 
     def _line(self, raw: bytes) -> Frame:
-        valid = self._check_utf8(raw)
+        bad_at = self._check_utf8(raw)
         offset = self._offset
         payload = self._value_of(raw)
         self._offset += len(raw)
@@ -94,12 +94,13 @@ class NDJSONDecoder(DecoderState):
             self._quiet = True
         return Frame(
             "message",
-            payload if valid else repair(payload),
+            payload if bad_at is None else repair(payload),
             "",
             None,
             raw,
             offset,
             bool(payload),
+            undecodable_at=bad_at,
         )
 
     def _value_of(self, raw: bytes) -> bytes:

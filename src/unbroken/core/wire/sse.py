@@ -267,7 +267,7 @@ class SSEDecoder(DecoderState):
 
     def _block(self, raw: bytes) -> Frame:
         """Read the fields of a whole block and move past it."""
-        valid = self._check_utf8(raw)
+        bad_at = self._check_utf8(raw)
         offset = self._offset
         self._offset += len(raw)
         if offset == 0 and raw.startswith(BOM):
@@ -307,13 +307,14 @@ class SSEDecoder(DecoderState):
             self._quiet = True
         return Frame(
             event or "message",
-            payload if valid else repair(payload),
+            payload if bad_at is None else repair(payload),
             self._last_id,
             retry,
             raw,
             offset,
             bool(data),
             tuple(unknown),
+            undecodable_at=bad_at,
         )
 
     def _pending_lines(self) -> list[bytes]:
