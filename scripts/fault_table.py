@@ -94,7 +94,9 @@ def _faults() -> list[str]:
         hows = ", ".join(f"`{how}`" for how in cls.hows if how)
         kind = f"`{cls.kind}`" if cls.kind else ""
         lines.append(f"| `{name}` | {cls.summary} | {hows} | {_takes(cls)} | {kind} |")
-    lines.append("\n*kind* is what a careful reader of the stream reports; where there is none, the")
+    lines.append(
+        "\n*kind* is what a careful reader of the stream reports; where there is none, the"
+    )
     lines.append("answer is whole all the same, or nobody can know. One more is")
     lines.append("[one file](../how-to/add-a-fault.md).\n")
     return lines
@@ -118,7 +120,10 @@ def _settings() -> list[str]:
 
 
 def _paths() -> list[str]:
-    lines = ["## Paths\n", "Streamed and not. The base URL is the server's root; SDKs of OpenAI want"]
+    lines = [
+        "## Paths\n",
+        "Streamed and not. The base URL is the server's root; SDKs of OpenAI want",
+    ]
     lines += ["`/v1` behind it.\n", "| who | where |", "|---|---|"]
     return [*lines, *(f"| {who} | `{where}` |" for who, where in PATHS), ""]
 

@@ -25,19 +25,19 @@ DIALECTS = {
 }  # fmt: skip
 """What each client speaks: openai's SDK (sync), anthropic's (async), and `unbroken.stream`."""
 
-_NUMBERED = frozenset({"openai-responses"})  # every event has its number: what is gone is seen
 
 LEFT_OUT = {
     "drop": "a frame that a proxy swallows leaves no trace on wires without numbers",
     "duplicate": "a frame that came twice is as good as one that was meant so, without numbers",
     "reorder": "without numbers any order is a good order",
+    "after-end": "in Gemini text may follow a finish, and is the answer's",
     "endless.content": "an answer that goes on is an answer, until a limit that the user sets",
     "tool-cut": (
         "a call that is finished with half of its arguments is what the model wrote, as far as"
         " anybody can know; it is delivered, and outcome and callbacks say so"
     ),
 }
-"""Faults that no client can know of (the first three on wires without numbers), and why."""
+"""Faults that no client can know of, and why; the first four only where the dialect hides them."""
 
 _HONOURS = ("prefill", "anchor", "seed", "cursor", "idempotency")
 _SHORT_S, _LONG_S = (0.02, 0.15), (2.0, 4.0)  # the clocks of soak_clients lie between
@@ -131,16 +131,22 @@ def _attempt(chance: random.Random, dialect: str, without: Container[str], *, fi
 
 
 def _fits(injector: type[Injector], dialect: str) -> bool:
-    if injector.name in LEFT_OUT and (dialect not in _NUMBERED or injector.name == "tool-cut"):
-        return False
-    return bool(injector.hows_in(dialect))
+    return injector.name != "tool-cut" and bool(_hows(injector, dialect))
+
+
+def _hows(injector: type[Injector], dialect: str) -> list[str]:
+    """Return the variants that a client of this dialect can know of."""
+    return [
+        how
+        for how in injector.hows_in(dialect)
+        if not injector.is_hidden(how, dialect) and f"{injector.name}.{how}" not in LEFT_OUT
+    ]
 
 
 def _fault(chance: random.Random, name: str, dialect: str, *, first: bool) -> str:
     injector = INJECTORS[name]
     said = name
-    hows = [how for how in injector.hows_in(dialect) if f"{name}.{how}" not in LEFT_OUT]
-    how = chance.choice(hows)
+    how = chance.choice(_hows(injector, dialect))
     said += f".{how}" if how else ""
     if "place" in injector.takes and chance.random() < 0.85:
         places = ["@rand", f"@{chance.randint(0, 100) / 100}"]

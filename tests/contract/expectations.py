@@ -94,6 +94,9 @@ reorder        openai-responses    whole   whole    its numbers tell
 missing        openai-responses    whole   fails    its numbers tell, and the repeated text has it
 unopened       openai-responses-helper        sdk  sdk  its accumulator wants the opening
 unopened       openai-responses-helper-async  sdk  sdk  its accumulator wants the opening
+after_finish   openai-responses    whole   whole    its finish is the end: what follows is left out
+after_finish   ollama              whole   whole    the same
+after_finish   cohere              whole   whole    the same
 no_content     openai-responses-helper        sdk  sdk  its accumulator adds None to text
 no_content     openai-responses-helper-async  sdk  sdk  its accumulator adds None to text
 empty_choices  openai-responses-helper        sdk  sdk  its accumulator adds None to text
