@@ -32,7 +32,7 @@ What goes wrong is written in the model's name, so that a client under test need
 ```text
 lab/cut@120+stall@3s               one attempt: a silence of 3 s half-way, and a cut at byte 120
 lab/cut.rst@30t,http.503*2         the first attempt is reset after 30 deltas, the next two are refused
-lab/stall.ping*                    every attempt stalls behind pings
+lab/stall.comment*                 every attempt stalls behind comments
 lab/cut@0.5;tokens=500;seed=7      settings of the answer stand behind a semicolon
 ```
 

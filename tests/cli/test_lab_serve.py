@@ -64,10 +64,10 @@ def test_it_prints_variables_a_line_a_request_and_an_account(number: int) -> Non
     assert frames == 4  # the role, and three tokens
     assert code == 0
     (line,) = [line for line in out.splitlines() if "openai-chat" in line]
-    for told in ("lab/cut@3t;id=a", "attempt 1", "cut@3t", "3 tokens", "clean"):
+    for told in ("lab/cut@3t;id=a", "attempt 1", "cut@3t", "3 deltas", "clean"):
         assert told in line
     assert error.startswith("lab: stopped after ")
-    assert "1 request, 1 fault struck, 3 tokens sent" in error
+    assert "1 request, 1 fault struck, 3 deltas sent" in error
     assert error.count("\n") == 1
 
 

@@ -30,7 +30,7 @@ def line_of(log: AttemptLog) -> Text:
         f" ({log.asked})" if log.asked != "whole" else "",
         "  ",
         (log.error or struck or "no fault", "red" if log.error or struck else "dim"),
-        f"  {amount(log.sent_tokens, 'token')}  {took_s:.1f} s  ",
+        f"  {amount(log.sent_tokens, 'delta')}  {took_s:.1f} s  ",
         (log.ended, _STYLES.get(log.ended, "red")),
     ]
     if log.status not in (200, None):
@@ -56,7 +56,7 @@ class Account:
         """Return it as a line."""
         took_s = time.monotonic() - self._since_s
         told = f"lab: stopped after {took_s:.0f} s: {amount(self._requests, 'request')}, "
-        told += f"{amount(self._strikes, 'fault')} struck, {amount(self._tokens, 'token')} sent"
+        told += f"{amount(self._strikes, 'fault')} struck, {amount(self._tokens, 'delta')} sent"
         return told
 
 

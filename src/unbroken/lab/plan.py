@@ -2,7 +2,7 @@
 
     lab/cut@120+stall@3s             one attempt: a stall of 3 s half-way, and a cut at byte 120
     lab/cut.rst@30t,http.503*2       the first attempt is reset, the next two are refused
-    lab/stall.ping*                  every attempt stalls behind pings
+    lab/stall.comment*               every attempt stalls behind comments
     lab/cut@0.5;tokens=500;seed=7    settings of the answer come after a semicolon
 
 Attempts are joined by ``,`` and the faults of one by ``+``; after the last attempt answers are

@@ -57,7 +57,7 @@ def test_rand_is_within_the_answer_and_seeded():
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ("cut@99t", "cut@99t: the answer has only 11 tokens"),
+        ("cut@99t", "cut@99t: the answer has only 11 deltas"),
         ("cut@1M", "cut@1000000b: the answer has only "),
         ("stall@400f", "frames"),
         ("duplicate@11t", "no content frame behind that place"),

@@ -51,7 +51,8 @@ class _Placed(Injector):
                 "tokens": len(content),
             }[place.unit]
             if place.amount > most:
-                self.refuse(f"the answer has only {most:,} {place.unit}")
+                what = "deltas" if place.unit == "tokens" else place.unit
+                self.refuse(f"the answer has only {most:,} {what}")
         return place
 
     def behind(self) -> list[Piece]:

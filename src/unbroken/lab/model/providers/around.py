@@ -14,7 +14,7 @@ __all__ = ["MODELS", "PROVIDERS", "ROUTES", "info", "model_entry", "models"]
 
 PROVIDERS: tuple[Provider, ...] = ()
 
-MODELS = ("lab/ok", "lab/cut@0.5", "lab/stall.ping@0.5", "lab/cut.rst@30t,http.503*2")
+MODELS = ("lab/ok", "lab/cut@0.5", "lab/stall@0.5", "lab/cut.rst@30t,http.503*2")
 """A few names to choose from; a plan is a model's name, so there is no end of them."""
 
 
