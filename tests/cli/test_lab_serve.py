@@ -25,7 +25,8 @@ def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Any]
     """Run a server on a free port; what is left of it is killed."""
     running = subprocess.Popen(
         [*COMMAND, "lab", "serve", "--port", "0", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(env), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(env),
+        bufsize=0,  # what is read ahead of a line would be lost to `communicate`
     )  # fmt: skip
     try:
         yield running
@@ -35,10 +36,10 @@ def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Any]
 
 
 def url_of(running: Any) -> str:
-    for line in running.stdout:
-        if line.startswith("export LAB_BASE_URL="):
-            return str(line.partition("=")[2].strip())
-    raise AssertionError(running.stderr.read())
+    for line in iter(running.stdout.readline, b""):
+        if line.startswith(b"export LAB_BASE_URL="):
+            return str(line.partition(b"=")[2].strip().decode())
+    raise AssertionError(running.stderr.read().decode())
 
 
 def ask(url: str, model: str) -> str:
@@ -52,7 +53,7 @@ def ended(running: Any, number: int) -> tuple[int, str, str]:
     """Send a signal; return exit code, the rest of the output, and the errors."""
     running.send_signal(number)
     out, error = running.communicate(timeout=20)
-    return running.returncode, out, error
+    return running.returncode, out.decode(), error.decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -91,7 +92,7 @@ def test_what_is_refused_has_its_line_too() -> None:
 def test_the_variables_can_be_pasted() -> None:
     with serving("--quiet") as running:
         url = url_of(running)
-        _, out, _ = ended(running, signal.SIGTERM)
+        _, out, _ = ended(running, signal.SIGTERM)  # the lines behind LAB_BASE_URL's
     script = f"OPENAI_BASE_URL=no\n{out}\necho $LAB_MODEL $OPENAI_API_KEY"
     shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert shell.stdout == "lab/ok lab-key\n"

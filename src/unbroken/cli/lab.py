@@ -283,13 +283,15 @@ class _Watcher:
         if self._as_json:
             self._json({"url": server.url, "environment": variables})
             return
+        lines = [
+            f"export {name}={shlex.quote(value)}"
+            for name, value in variables.items()
+            if name != "LAB_SAY"
+        ]
         if not self._quiet:
-            self._write(f"unbroken lab: a scripted model at {server.url}; Ctrl-C ends it\n")
-        for name, value in variables.items():
-            if name != "LAB_SAY":
-                self._write(f"export {name}={shlex.quote(value)}")
-        if not self._quiet:
-            self._write("")
+            title = f"unbroken lab: a scripted model at {server.url}; Ctrl-C ends it\n"
+            lines = [title, *lines, ""]
+        self._write("\n".join(lines))  # at once: whoever waits for one of them gets all
 
     def ended(self, session: Any, log: Any) -> None:
         self._account.add(log)

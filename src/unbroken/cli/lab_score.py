@@ -13,20 +13,23 @@ from typing import Annotated, Any
 
 import typer
 
-from unbroken.cli.screen import CliError, amount, say, stdout
+from unbroken.cli.screen import CliError, amount, say, say_error, stdout
 from unbroken.lab.injectors.base import FaultError
 from unbroken.lab.score.command import CommandPlayer
 from unbroken.lab.score.gateway import GatewayPlayer
 from unbroken.lab.score.player import CannotPlayError, Player
 from unbroken.lab.score.results import Card, CardError, Result
 from unbroken.lab.score.runner import Options, Played, score_suite
-from unbroken.lab.score.suite import SuiteError, load_suite
+from unbroken.lab.score.strays import Strays
+from unbroken.lab.score.suite import Scenario, Suite, SuiteError, choose, load_suite
 from unbroken.lab.score.view_html import page
 from unbroken.lab.score.view_junit import junit
+from unbroken.lab.score.view_list import listing, listing_json
 from unbroken.lab.score.view_table import STYLES, table
 
 __all__ = ["score"]
 
+_USAGE = 2
 _TERMINATED = 143  # what shells show for SIGTERM
 
 
@@ -82,6 +85,10 @@ def score(
     seed: Annotated[
         int, typer.Option(envvar="UNBROKEN_SEED", help="Chooses words and places of faults.")
     ] = 0,
+    as_list: Annotated[
+        bool,
+        typer.Option("--list", help="Run nothing: show what the suite has, with plans and tags."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", envvar="UNBROKEN_JSON", help="Print the card as JSON.")
     ] = False,
@@ -147,16 +154,28 @@ def score(
 ) -> None:
     """Put a client, or a gateway, through bad streams, and see what became of each answer.
 
-    Exit code 0 if every scenario was healed or ended in an honest error, 1 if not.
+    Exit code 0 if every scenario was healed or ended in an honest error, 1 if not; 2 for wrong
+    usage, and where nothing ran.
 
     [bold]Examples[/bold]: unbroken lab score -- python my_client.py
 
     unbroken lab score --suite full --jobs 8 --html card.html -- node client.mjs
 
     unbroken lab score --gateway http://127.0.0.1:4000 --listen 9100
+
+    unbroken lab score --list --suite full
     """
     words = list(command or ())
+    if as_list:
+        _list(suite, tuple(only or ()), dialect, seed, as_json=as_json)
+        return
     _check(words, gateway=gateway, listen=listen, merge=merge, outputs=(junit_file, html_file))
+
+    def give_out(cards: list[Card]) -> None:
+        _write(junit_file, junit(cards) if junit_file else b"")
+        _write(html_file, page(cards) if html_file else b"")
+        _show(cards, as_json=as_json)
+
     if merge:
         try:
             cards = Card.read(words)
@@ -177,12 +196,46 @@ def score(
             )
         except ValueError as error:
             raise CliError(str(error)) from None
-        cards = [_run(suite, options, words, gateway, listen, model=gateway_model, key=gateway_key)]
-    _write(junit_file, junit(cards) if junit_file else b"")
-    _write(html_file, page(cards) if html_file else b"")
-    _show(cards, as_json=as_json)
+        run = _Run(suite, options, words, gateway, listen, model=gateway_model, key=gateway_key)
+        try:
+            cards = [run.card()]
+        finally:  # stopped, what had ended by then is not lost
+            if run.stopped is not None:
+                give_out([run.stopped])
+    give_out(cards)
+    _tell_what_did_not_run(cards, suite)
     if not all(card.ok for card in cards):
         raise typer.Exit(1)
+
+
+def _tell_what_did_not_run(cards: list[Card], suite: str) -> None:
+    """Refuse to call it a result where nothing ran, or where a plan could not."""
+    for card in cards:
+        mistakes = [skip for skip in card.skipped if skip.mistake]
+        for skip in mistakes:
+            say_error(f"{suite}: scenario {skip.scenario!r} did not run: {skip.why}")
+        if not card.results and not mistakes:
+            whys = list(dict.fromkeys(skip.why for skip in card.skipped))
+            more = f", and {amount(len(whys) - 3, 'other reason')}" if len(whys) > 3 else ""
+            why = f": {'; '.join(whys[:3])}{more}" if whys else ""
+            say_error(f"nothing ran of suite {card.suite}{why}")
+        if mistakes or not card.results:
+            raise typer.Exit(_USAGE)
+
+
+def _list(
+    name: str, only: tuple[str, ...], dialect: str | None, seed: int, *, as_json: bool
+) -> None:
+    try:
+        Options(label="", dialect=dialect)  # for its word on a wrong one
+        suite = load_suite(name, seed=seed)
+        scenarios, _ = choose(suite, only=only, dialect=dialect)
+    except ValueError as error:
+        raise CliError(str(error)) from None
+    if as_json:
+        sys.stdout.buffer.write(listing_json(suite, scenarios) + b"\n")
+    elif scenarios:
+        stdout().print(listing(suite, scenarios, _width()), soft_wrap=_width() is None)
 
 
 def _check(
@@ -220,44 +273,78 @@ def _label(words: list[str], gateway: str | None) -> str:
     return os.path.basename(scripts[0] if scripts else words[0])
 
 
-def _run(
-    suite_name: str,
-    options: Options,
-    words: list[str],
-    gateway: str | None,
-    listen: int,
-    *,
-    model: str,
-    key: str,
-) -> Card:
-    from unbroken.lab.server.app import LabServer
+class _Run:
+    """One run of a suite.
 
-    try:
-        suite = load_suite(suite_name, seed=options.seed)
-        with LabServer(port=listen) as lab:
-            player: Player = CommandPlayer(words)
-            if gateway:
-                player = GatewayPlayer(
-                    gateway,
-                    lab=lab.url,
-                    dialect=options.dialect or "openai-chat",
-                    model=model,
-                    key=key,
+    Attributes:
+        stopped: The card of what had ended when the run was stopped; None if it was not, or
+            before anything had ended.
+    """
+
+    def __init__(
+        self,
+        suite: str,
+        options: Options,
+        words: list[str],
+        gateway: str | None,
+        listen: int,
+        *,
+        model: str,
+        key: str,
+    ) -> None:
+        self.stopped: Card | None = None
+        self._suite, self._options, self._words = suite, options, words
+        self._gateway, self._listen, self._model, self._key = gateway, listen, model, key
+
+    def card(self) -> Card:
+        """Run it to its end."""
+        from unbroken.lab.server.app import LabServer
+
+        options, strays = self._options, Strays()
+        try:
+            suite = load_suite(self._suite, seed=options.seed)
+            chosen, _ = choose(suite, only=options.only, dialect=options.dialect)
+            with LabServer(port=self._listen, on_attempt=strays) as lab:
+                player = self._player(lab.url)
+                said = self._gateway or shlex.join(self._words)
+                say(f"{_share(chosen, suite)}, {options.jobs} at once: {said}")
+                running = score_suite(
+                    player, suite, lab, options, _tell, on_stopped=self._keep, strays=strays
                 )
-            said = gateway or shlex.join(words)
-            count = amount(len(suite.scenarios), "scenario")
-            say(f"{count} of {suite.name}, {options.jobs} at once: {said}")
-            return asyncio.run(_ended_by_signals(score_suite(player, suite, lab, options, _tell)))
-    except (SuiteError, CannotPlayError, FaultError) as error:
-        raise CliError(str(error)) from None
-    except OSError as error:
-        msg = f"the lab could not listen on port {listen}: {(error.strerror or str(error)).lower()}"
-        raise CliError(msg) from None
-    except KeyboardInterrupt:
-        say("stopped; clients and lab are gone")
-        raise
-    except asyncio.CancelledError:
-        raise typer.Exit(_TERMINATED) from None
+                return asyncio.run(_ended_by_signals(running))
+        except (SuiteError, CannotPlayError, FaultError) as error:
+            raise CliError(str(error)) from None
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            msg = f"the lab could not listen on port {self._listen}: {why}"
+            raise CliError(msg) from None
+        except KeyboardInterrupt:
+            say("stopped; clients and lab are gone")
+            raise
+        except asyncio.CancelledError:
+            raise typer.Exit(_TERMINATED) from None
+
+    def _player(self, lab: str) -> Player:
+        if not self._gateway:
+            return CommandPlayer(self._words)
+        return GatewayPlayer(
+            self._gateway,
+            lab=lab,
+            dialect=self._options.dialect or "openai-chat",
+            model=self._model,
+            key=self._key,
+        )
+
+    def _keep(self, card: Card) -> None:
+        if card.results:
+            self.stopped = card
+
+
+def _share(chosen: list[Scenario], suite: Suite) -> str:
+    """Return how many are played: ``36 scenarios of core``, or ``2 of 36 scenarios of core``."""
+    total = amount(len(suite.scenarios), "scenario")
+    some = "" if len(chosen) == len(suite.scenarios) else f"{len(chosen):,} of "
+    return f"{some}{total} of {suite.name}"
 
 
 async def _ended_by_signals(running: Any) -> Card:
@@ -296,6 +383,13 @@ def _show(cards: list[Card], *, as_json: bool) -> None:
         for card in cards:
             sys.stdout.buffer.write(card.to_json() + b"\n")
         return
-    console = stdout()
-    for card in cards:
-        console.print(table(card), soft_wrap=False)
+    console, width = stdout(), _width()
+    for number, card in enumerate(cards):
+        if number:
+            console.print()
+        console.print(table(card, width), soft_wrap=width is None)
+
+
+def _width() -> int | None:
+    """Return how wide the terminal is; None where standard output is none: nothing is wrapped."""
+    return stdout().width if sys.stdout.isatty() else None
