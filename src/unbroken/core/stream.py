@@ -471,8 +471,7 @@ class Stream:
             return
         attempt = self._attempt
         records = self._account.records
-        if len(records) > 1 and any(type(action) is Connect for action in self._actions):
-            records.pop()  # never sent
+        self._take_back()
         if attempt is not None and attempt.completeness.marked:
             # Nothing follows the last marker, so the consumer did not leave before an end.
             attempt.close("closed")
@@ -739,7 +738,16 @@ class Stream:
             return request  # a target elsewhere has a key of its own
         return authorize(request)
 
+    def _take_back(self) -> None:
+        """Forget a request that was decided on and has not been sent yet."""
+        unsent = [action for action in self._actions if type(action) is Connect]
+        for action in unsent:
+            self._actions.remove(action)
+        if unsent and len(self._account.records) > 1:
+            self._account.records.pop()
+
     def _too_long(self, now: float) -> None:
+        self._take_back()
         total = self.options.timing.total_s
         if total is not None and now >= self._started_at + total:
             detail = f"the stream took longer than {total:g} s (clock total)"

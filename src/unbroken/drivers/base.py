@@ -222,8 +222,10 @@ class Driver:
         """Sending failed. A deadline that has passed says more than the library's timeout."""
         fault = self._explain(error, connecting=True)
         now = self.clock()
+        number = self.stream.attempt_number
         self.stream.handle_timer(now)
-        if self.stream.connecting:
+        # The deadline may have led to the next attempt already, which has not failed.
+        if self.stream.connecting and self.stream.attempt_number == number:
             self.stream.failed(fault, now)
 
     def _step_aside(self, bug: Exception, data: bytes | None) -> bytes:
