@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shlex
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +32,8 @@ from unbroken.lab.score.view_table import STYLES, table
 __all__ = ["score"]
 
 _USAGE = 2
+_CODE = {"-c", "-e", "--eval"}  # the next word is a program, not its name
+_SAID = 200  # characters of a command
 _TERMINATED = 143  # what shells show for SIGTERM
 
 
@@ -196,14 +200,17 @@ def score(
             )
         except ValueError as error:
             raise CliError(str(error)) from None
-        run = _Run(suite, options, words, gateway, listen, model=gateway_model, key=gateway_key)
+        run = _Run(
+            suite=suite, options=options, words=words, gateway=gateway, listen=listen,
+            model=gateway_model, key=gateway_key,
+        )  # fmt: skip
         try:
             cards = [run.card()]
         finally:  # stopped, what had ended by then is not lost
             if run.stopped is not None:
                 give_out([run.stopped])
     give_out(cards)
-    _tell_what_did_not_run(cards, suite)
+    _tell_what_did_not_run(cards, "" if merge else suite)
     if not all(card.ok for card in cards):
         raise typer.Exit(1)
 
@@ -213,7 +220,7 @@ def _tell_what_did_not_run(cards: list[Card], suite: str) -> None:
     for card in cards:
         mistakes = [skip for skip in card.skipped if skip.mistake]
         for skip in mistakes:
-            say_error(f"{suite}: scenario {skip.scenario!r} did not run: {skip.why}")
+            say_error(f"{suite or card.suite}: scenario {skip.scenario!r} did not run: {skip.why}")
         if not card.results and not mistakes:
             whys = list(dict.fromkeys(skip.why for skip in card.skipped))
             more = f", and {amount(len(whys) - 3, 'other reason')}" if len(whys) > 3 else ""
@@ -269,10 +276,20 @@ def _label(words: list[str], gateway: str | None) -> str:
     """Return a short name: the script's, or the program's."""
     if gateway:
         return gateway
-    scripts = [word for word in words[1:] if not word.startswith("-")]
+    scripts = [
+        word
+        for before, word in itertools.pairwise(words)
+        if not word.startswith("-") and before not in _CODE
+    ]
     return os.path.basename(scripts[0] if scripts else words[0])
 
 
+def _short(said: str) -> str:
+    said = " ".join(said.split())
+    return said if len(said) <= _SAID else f"{said[:_SAID]}..."
+
+
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """One run of a suite.
 
@@ -281,33 +298,27 @@ class _Run:
             before anything had ended.
     """
 
-    def __init__(
-        self,
-        suite: str,
-        options: Options,
-        words: list[str],
-        gateway: str | None,
-        listen: int,
-        *,
-        model: str,
-        key: str,
-    ) -> None:
-        self.stopped: Card | None = None
-        self._suite, self._options, self._words = suite, options, words
-        self._gateway, self._listen, self._model, self._key = gateway, listen, model, key
+    suite: str
+    options: Options
+    words: list[str]
+    gateway: str | None
+    listen: int
+    model: str
+    key: str
+    stopped: Card | None = None
 
     def card(self) -> Card:
         """Run it to its end."""
         from unbroken.lab.server.app import LabServer
 
-        options, strays = self._options, Strays()
+        options, strays = self.options, Strays()
         try:
-            suite = load_suite(self._suite, seed=options.seed)
+            suite = load_suite(self.suite, seed=options.seed)
             chosen, _ = choose(suite, only=options.only, dialect=options.dialect)
-            with LabServer(port=self._listen, on_attempt=strays) as lab:
+            with LabServer(port=self.listen, on_attempt=strays) as lab:
                 player = self._player(lab.url)
-                said = self._gateway or shlex.join(self._words)
-                say(f"{_share(chosen, suite)}, {options.jobs} at once: {said}")
+                said = self.gateway or shlex.join(self.words)
+                say(f"{_share(chosen, suite)}, {options.jobs} at once: {_short(said)}")
                 running = score_suite(
                     player, suite, lab, options, _tell, on_stopped=self._keep, strays=strays
                 )
@@ -316,7 +327,7 @@ class _Run:
             raise CliError(str(error)) from None
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            msg = f"the lab could not listen on port {self._listen}: {why}"
+            msg = f"the lab could not listen on port {self.listen}: {why}"
             raise CliError(msg) from None
         except KeyboardInterrupt:
             say("stopped; clients and lab are gone")
@@ -325,14 +336,14 @@ class _Run:
             raise typer.Exit(_TERMINATED) from None
 
     def _player(self, lab: str) -> Player:
-        if not self._gateway:
-            return CommandPlayer(self._words)
+        if not self.gateway:
+            return CommandPlayer(self.words)
         return GatewayPlayer(
-            self._gateway,
+            self.gateway,
             lab=lab,
-            dialect=self._options.dialect or "openai-chat",
-            model=self._model,
-            key=self._key,
+            dialect=self.options.dialect or "openai-chat",
+            model=self.model,
+            key=self.key,
         )
 
     def _keep(self, card: Card) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -64,7 +65,10 @@ def test_facts_of_one_that_heals(lab: LabServer) -> None:
     assert not cut.facts.harmless
     assert cut.facts.requests == 2
     assert cut.facts.tokens_bought > fine.facts.tokens_bought
-    assert 0 <= (cut.facts.time_to_detect_s or -1) <= (cut.facts.time_to_heal_s or -1) < 5
+    detect_s, heal_s = cut.facts.time_to_detect_s, cut.facts.time_to_heal_s
+    assert detect_s is not None  # it may be 0.0, in milliseconds
+    assert heal_s is not None
+    assert 0 <= detect_s <= heal_s < 5
     assert [request.ended for request in cut.requests] == ["clean", "whole"]
     assert cut.requests[0].strikes
     assert cut.model.startswith("lab/cut@0.5;tokens=40")
@@ -171,6 +175,15 @@ def test_a_plan_that_cannot_be_in_the_dialect_is_not_the_clients_fault(lab: LabS
     assert "only" in card.skipped[0].why
 
 
+def test_in_ones_own_file_it_is_a_mistake(lab: LabServer) -> None:
+    far = Scenario(name="far", plan="cut@100000t", settings={"tokens": "30"})
+    suite = Suite(name="mine", title="", scenarios=(FINE, far), file="mine.toml")
+    player = CommandPlayer(command("careful"))
+    card = asyncio.run(score_suite(player, suite, lab, Options(label="x")))
+    assert [(skip.scenario, skip.mistake) for skip in card.skipped] == [("far", True)]
+    assert not card.ok
+
+
 def test_what_no_client_can_know_does_not_count(lab: LabServer) -> None:
     drop = Scenario(name="drop", plan="drop@0.5", settings={"tokens": "40"})
     card = run(lab, "careful", drop)
@@ -211,6 +224,37 @@ def test_cancelled_it_ends_the_clients(lab: LabServer) -> None:
     asyncio.run(main())
     assert time.monotonic() - began < 10
     assert not lab.sessions
+
+
+def test_cancelled_it_leaves_nothing_in_the_loop_and_tells_how_far_it_was(lab: LabServer) -> None:
+    cards: list[Card] = []
+
+    async def main() -> None:
+        suite = Suite(name="test", title="", scenarios=(CUT, CUT))
+        running = asyncio.create_task(
+            score_suite(
+                CommandPlayer(command("stuck")), suite, lab, Options(label="x", jobs=2),
+                on_stopped=cards.append,
+            )
+        )  # fmt: skip
+        await asyncio.wait_for(asyncio.to_thread(_until_both_run, lab), 20)
+        transports = _transports()
+        assert len(transports) == 2
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        # All before the loop ends, or they complain of a closed one when they are collected.
+        assert all(one.get_returncode() is not None and one.is_closing() for one in transports)
+        assert all(one.get_pipe_transport(1).is_closing() for one in transports)
+
+    asyncio.run(main())
+    assert not cards[0].complete
+    assert [skip.scenario for skip in cards[0].skipped] == ["cut", "cut"]
+
+
+def _transports() -> list[asyncio.SubprocessTransport]:
+    every = (one for one in gc.get_objects() if isinstance(one, asyncio.SubprocessTransport))
+    return [one for one in every if not one.is_closing()]
 
 
 def test_options_are_checked() -> None:

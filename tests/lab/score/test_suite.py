@@ -146,6 +146,8 @@ GOOD = '[[scenario]]\nname = "one"\nplan = "ok"\n'
         ("name = [", "not TOML"),
         ("", "no scenarios; add one with [[scenario]]"),
         ("[scenario]\nname = 'a'", "double brackets"),
+        ("[scenarios]\na = 'cut'", "unbroken lab serve --scenarios"),
+        ("[scenarios]\na = 'cut'", "[[scenario]] for each"),
         ("[[scenario]]\nplan = 'ok'", "scenario 1: give it a name"),
         ("[[scenario]]\nname = 'a'", "scenario 'a': give it a plan"),
         ("[[scenario]]\nname = 'a b'\nplan = 'ok'", "letters, digits and hyphens"),

@@ -13,16 +13,16 @@ import pytest
 from rich.console import Console
 
 from tests.lab.score.made_up import card, result
-from unbroken.lab.score.results import Card, CardError
+from unbroken.lab.score.results import Card, CardError, Skipped
 from unbroken.lab.score.verdict import VERDICTS
 from unbroken.lab.score.view_html import page
 from unbroken.lab.score.view_junit import junit
-from unbroken.lab.score.view_table import summary, table
+from unbroken.lab.score.view_table import HOW_TO_READ, summary, table
 
 
 def shown(one: Card, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table(one))
+    console.print(table(one, width))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -48,6 +48,45 @@ class TestTable:
 
     def test_names_are_not_markup(self) -> None:
         assert "[red]" in shown(card(result("a"), label="[red]client[/red]"))
+
+    def test_a_narrow_terminal_has_words_on_lines_of_their_own(self) -> None:
+        text = shown(card(result("a-long-name-of-a-scenario", "honest error")), 60)
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= 60
+        assert lines[1].split() == ["scenario", "verdict", "tokens", "requests"]
+        assert lines[2].split() == ["a-long-name-of-a-scenario", "honest", "error", "60/200", "2"]
+        assert lines[3] == "    60 tokens; APIError: stream ended <early> & so on"
+
+    def test_a_wide_one_has_them_beside_and_wraps_at_words(self) -> None:
+        lines = shown(card(result("a", "honest error", undetectable="x " * 20)), 110).splitlines()
+        at = lines[1].index("what")
+        assert lines[2][at:].startswith("60 tokens; APIError")
+        assert lines[3].startswith(" " * at)
+        assert max(map(len, lines)) <= 110
+
+    def test_the_last_two_lines_are_the_summary_and_its_words(self) -> None:
+        *_, total, words = shown(card(), 400).splitlines()
+        assert total.startswith("1 healed, 1 honest error")
+        assert words == HOW_TO_READ
+
+    def test_a_stopped_run_says_so(self) -> None:
+        one = card(result("a"), complete=False)
+        assert not one.ok
+        assert "not complete: the run was stopped; 1 of 2 scenarios ended" in shown(one)
+
+
+class TestOk:
+    def test_a_card_on_which_nothing_ran_is_not(self) -> None:
+        assert card(result("a")).ok
+        empty = Card(label="x", suite="s", dialect="", command=(), results=[])
+        assert not empty.ok
+
+    def test_nor_is_one_whose_file_has_a_mistake(self) -> None:
+        mistake = Skipped(scenario="b", why="cut@9t: too far", mistake=True)
+        one = card(result("a"), skipped=[mistake])
+        assert not one.ok
+        suite = ET.fromstring(junit([one]))[0]
+        assert (suite.get("errors"), suite.get("skipped")) == ("1", "0")
 
 
 class TestJson:
@@ -152,6 +191,9 @@ class TestPage:
         reader = parsed(card())
         assert reader.links == []
         assert not re.search(rb"https?://|@import|url\(", page([card()]))
+
+    def test_it_says_what_lost_means(self) -> None:
+        assert HOW_TO_READ[1:] in page([card()]).decode()
 
     def test_what_clients_say_is_only_text(self) -> None:
         evil = "</script><img src=x onerror=alert(1)>\"'"

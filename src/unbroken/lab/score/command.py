@@ -8,32 +8,62 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from unbroken.lab.score.player import CannotPlayError, Turn
+from unbroken.lab.score.player import CannotPlayError, Kind, Turn
 from unbroken.lab.score.verdict import Ran
 
 __all__ = ["CommandPlayer"]
 
-_READ_BYTES = 65_536
 _STDOUT_MOST_BYTES = 32_000_000
 _STDERR_KEPT_BYTES = 16_000
-_POLL_S = 0.02
 _PIPES_S = 1.0  # for what is still in the pipes once the process is gone
 _GRACE_S = 0.5  # between SIGTERM and SIGKILL
+_CLOSED_S = 5.0  # for a killed process to be gone
 _LOOPBACK = "127.0.0.1,localhost,::1"
 
 
 class CommandPlayer:
     """Runs one command a turn, in a process group of its own."""
 
+    kind: Kind = "command"
+
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
 
     async def play(self, turn: Turn) -> Ran:
         """Run the command until it ends by itself, or until patience does."""
+        started_s = time.monotonic()
+        transport, watched = await self._spawn(turn)
+        group = transport.get_pid()
         try:
-            process = await asyncio.create_subprocess_exec(
+            hung = not await _within(watched.exited, turn.patience_s)
+            ended_s = time.monotonic()
+            if hung:
+                _kill(group, signal.SIGTERM)
+                if not await _within(watched.exited, _GRACE_S):
+                    _kill(group, signal.SIGKILL)
+            await _within(watched.drained, _PIPES_S)
+            _kill(group, signal.SIGKILL)  # what it left running
+            await _within(watched.drained, _PIPES_S)
+        finally:
+            await _ended(transport, watched)
+        code = transport.get_returncode()
+        return Ran(
+            exit_code=code if code is not None and code >= 0 and not hung else None,
+            signal=-code if code is not None and code < 0 else None,
+            hung=hung,
+            stdout=watched.out.data.decode("utf-8", "replace"),
+            stderr=watched.complaints.data.decode("utf-8", "replace"),
+            started_s=started_s,
+            ended_s=ended_s,
+            printed_s=tuple(watched.out.times_s),
+        )
+
+    async def _spawn(self, turn: Turn) -> tuple[asyncio.SubprocessTransport, _Watched]:
+        loop = asyncio.get_running_loop()
+        spawning = asyncio.ensure_future(
+            loop.subprocess_exec(
+                _Watched,
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -41,40 +71,44 @@ class CommandPlayer:
                 env=_environment(turn.environment),
                 start_new_session=True,
             )
+        )
+        try:
+            return await asyncio.shield(spawning)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             msg = f"cannot run {self._command[0]}: {why}"
             raise CannotPlayError(msg) from None
-        started_s = time.monotonic()
-        assert process.stdout is not None
-        assert process.stderr is not None
-        out, complaints = _Kept(_STDOUT_MOST_BYTES), _Tail(_STDERR_KEPT_BYTES)
-        readers = asyncio.gather(_drain(process.stdout, out), _drain(process.stderr, complaints))
-        try:
-            hung = not await _ended(process, turn.patience_s)
-            ended_s = time.monotonic()
-            if hung:
-                await _end(process)
-            await _finish(readers)
-            _kill(process.pid, signal.SIGKILL)  # what it left running
-            await _finish(readers)
-        finally:
-            _kill(process.pid, signal.SIGKILL)
-            readers.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await readers
-            await process.wait()
-        code = process.returncode
-        return Ran(
-            exit_code=code if code is not None and code >= 0 and not hung else None,
-            signal=-code if code is not None and code < 0 else None,
-            hung=hung,
-            stdout=out.data.decode("utf-8", "replace"),
-            stderr=complaints.data.decode("utf-8", "replace"),
-            started_s=started_s,
-            ended_s=ended_s,
-            printed_s=tuple(out.times_s),
-        )
+        except asyncio.CancelledError:
+            # Stopped while it starts: half a start would leave a transport behind.
+            await asyncio.wait({spawning})
+            if not spawning.cancelled() and spawning.exception() is None:
+                await _ended(*spawning.result())
+            raise
+
+
+class _Watched(asyncio.SubprocessProtocol):
+    """What a process prints, and how far its end is."""
+
+    def __init__(self) -> None:
+        self.out, self.complaints = _Kept(_STDOUT_MOST_BYTES), _Tail(_STDERR_KEPT_BYTES)
+        self.exited = asyncio.Event()
+        self.drained = asyncio.Event()  # both pipes are closed; a child of it may hold them open
+        self.closed = asyncio.Event()  # nothing of it is left in the loop
+        self._open = {1, 2}
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        (self.out if fd == 1 else self.complaints).add(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open.discard(fd)
+        if not self._open:
+            self.drained.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
 
 class _Kept:
@@ -102,38 +136,34 @@ class _Tail:
         del self.data[: -self._most_bytes]
 
 
-async def _drain(pipe: asyncio.StreamReader, into: _Kept | _Tail) -> None:
-    while data := await pipe.read(_READ_BYTES):
-        into.add(data)
-
-
-async def _finish(readers: asyncio.Future[Any]) -> None:
-    await asyncio.wait({readers}, timeout=_PIPES_S)
-
-
-async def _ended(process: asyncio.subprocess.Process, patience_s: float) -> bool:
-    """Wait for a process; False if patience ended first.
-
-    `Process.wait` returns, in some versions of Python, only when the pipes are closed too, and
-    a child that the command left behind may hold them for ever: so the exit is looked for.
-    """
-    until = time.monotonic() + patience_s
-    waiting = asyncio.ensure_future(process.wait())
+async def _within(event: asyncio.Event, time_s: float) -> bool:
+    """Wait for an event; False if time ended first."""
     try:
-        while process.returncode is None:
-            left_s = until - time.monotonic()
-            if left_s <= 0:
-                return False
-            await asyncio.wait({waiting}, timeout=min(_POLL_S, left_s))
-        return True
-    finally:
-        waiting.cancel()
+        await asyncio.wait_for(event.wait(), time_s)
+    except TimeoutError:
+        return False
+    return True
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    _kill(process.pid, signal.SIGTERM)
-    if not await _ended(process, _GRACE_S):
-        _kill(process.pid, signal.SIGKILL)
+async def _ended(transport: asyncio.SubprocessTransport, watched: _Watched) -> None:
+    """End a process with its group, and all of it in the loop, also if cancelled meanwhile.
+
+    A transport that outlives its loop complains when it is collected, long after the command
+    has said its last word.
+    """
+    _kill(transport.get_pid(), signal.SIGKILL)
+    gone = asyncio.ensure_future(_closed(transport, watched))
+    try:
+        await asyncio.shield(gone)
+    except asyncio.CancelledError:
+        await asyncio.wait({gone})
+        raise
+
+
+async def _closed(transport: asyncio.SubprocessTransport, watched: _Watched) -> None:
+    await _within(watched.exited, _CLOSED_S)
+    transport.close()
+    await _within(watched.closed, _CLOSED_S)
 
 
 def _kill(group: int, number: signal.Signals) -> None:

@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from unbroken.lab.score.player import CannotPlayError, Turn
+from unbroken.lab.score.player import CannotPlayError, Kind, Turn
 from unbroken.lab.score.raw_client import DIALECTS, Heard, ask
 from unbroken.lab.score.verdict import Ran
 
@@ -32,6 +32,8 @@ class GatewayPlayer:
     Raises:
         CannotPlayError: If the bare client does not speak the dialect.
     """
+
+    kind: Kind = "gateway"
 
     def __init__(
         self,

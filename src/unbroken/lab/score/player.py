@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from unbroken.lab.score.verdict import Ran
 
-__all__ = ["CannotPlayError", "Player", "Turn"]
+__all__ = ["CannotPlayError", "Kind", "Player", "Turn"]
+
+Kind: TypeAlias = Literal["command", "gateway"]
+"""What is played; messages call it so."""
 
 
 class CannotPlayError(Exception):
@@ -38,6 +41,8 @@ class Turn:
 
 class Player(Protocol):
     """Plays turns, several at the same time."""
+
+    kind: Kind
 
     async def play(self, turn: Turn) -> Ran:
         """Play one turn to its end.

@@ -69,10 +69,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A scenario that was not run, and why."""
+    """A scenario that was not run, and why.
+
+    Attributes:
+        scenario: Its name.
+        why: The reason.
+        mistake: The lab refused a plan that its user has written: the file is to be corrected.
+    """
 
     scenario: str
     why: str
+    mistake: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,7 @@ class Card:
         results: In the order of the suite.
         skipped: What was not run.
         unbroken: The version that made the card.
+        complete: False where the run was stopped; what had not ended by then is skipped.
     """
 
     label: str
@@ -102,12 +110,19 @@ class Card:
     started_at: str = ""
     duration_s: float = 0.0
     unbroken: str = ""
+    complete: bool = True
     format: str = FORMAT
     version: int = VERSION
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was worse than an honest error."""
+        """Whether nothing was worse than an honest error.
+
+        A run that was stopped, in which nothing was played, or whose file has a mistake does not
+        tell, and is not.
+        """
+        if not self.complete or not self.results or any(skip.mistake for skip in self.skipped):
+            return False
         return all(result.ok for result in self.results)
 
     def counts(self) -> dict[Verdict, int]:

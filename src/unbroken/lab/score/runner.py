@@ -8,16 +8,19 @@ The same request tells which dialect the client speaks.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from unbroken.core.dialects import DIALECTS
 from unbroken.lab.oracle import Numbered
-from unbroken.lab.score.player import CannotPlayError, Player, Turn
+from unbroken.lab.score.player import CannotPlayError, Kind, Player, Turn
 from unbroken.lab.score.results import Card, Result, Skipped, kept
+from unbroken.lab.score.strays import Strays
 from unbroken.lab.score.suite import Scenario, Suite, choose
 from unbroken.lab.score.verdict import Ran, Request, examine_output, judge
 
@@ -26,7 +29,10 @@ __all__ = ["Lab", "Options", "Played", "score_suite"]
 PROMPT = "Write the numbered answer."
 _IDLE_S = 2.0
 _LATE_S = 0.5
+_TOLD_S = 0.2  # for the lab to tell of a request that the client has done with
 _PREFLIGHT = Scenario(name="before-the-suite", plan="ok", settings={"tokens": "30"})
+
+T = TypeVar("T")
 
 
 class Lab(Protocol):
@@ -75,6 +81,11 @@ class Options:
         if self.tokens is not None and self.tokens < 1:
             msg = f"tokens must be at least 1, not {self.tokens}"
             raise ValueError(msg)
+        if self.dialect is not None and self.dialect not in DIALECTS:
+            close = difflib.get_close_matches(self.dialect, DIALECTS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            msg = f"no dialect is called {self.dialect!r}: {hint}there are {', '.join(DIALECTS)}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +103,24 @@ async def score_suite(
     lab: Lab,
     options: Options,
     on_played: Callable[[Played], None] = lambda _: None,
+    *,
+    on_stopped: Callable[[Card], None] = lambda _: None,
+    strays: Strays | None = None,
 ) -> Card:
     """Play a suite and return the card; cancelling it ends all that it started.
 
+    Args:
+        player: What is scored.
+        suite: The scenarios.
+        lab: Where their streams come from.
+        options: How to run it.
+        on_played: Called when a scenario has ended.
+        on_stopped: Called when it is cancelled, with the card of what had ended by then.
+        strays: The lab's ``on_attempt``, to tell what a client asked for instead.
+
     Raises:
-        CannotPlayError: If the client cannot read a healthy answer.
+        CannotPlayError: If the client cannot read a healthy answer, or speaks another dialect
+            than the options say.
         SuiteError: If nothing can be chosen from the suite.
     """
     started_at, started_s = datetime.now(UTC), time.monotonic()
@@ -104,28 +128,51 @@ async def score_suite(
     first = await _play(player, lab, _PREFLIGHT, options)
     if isinstance(first, Skipped):
         raise CannotPlayError(first.why)
+    seen = first.requests[0].dialect if first.requests else ""
+    # A gateway may speak another dialect with its upstream than with its clients.
+    if player.kind == "command" and options.dialect and seen and seen != options.dialect:
+        msg = f"the command speaks {seen}, not {options.dialect}: leave --dialect out"
+        raise CannotPlayError(msg)
     if first.verdict != "healed" and not options.keep_going:
-        raise CannotPlayError(_cannot(first))
-    dialect = options.dialect or (first.requests[0].dialect if first.requests else "")
+        raise CannotPlayError(await _cannot(first, player.kind, started_s, strays))
+    dialect = options.dialect or seen
     chosen, left = choose(suite, only=options.only, dialect=dialect or None)
     skipped = [Skipped(scenario=scenario.name, why=why) for scenario, why in left]
-    chosen, unsaid = await _sayable(player, lab, chosen, options)
-    skipped += unsaid
-    outcomes = await _play_all(player, lab, chosen, options, on_played)
-    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
-    skipped += [outcome for outcome in outcomes if isinstance(outcome, Skipped)]
-    return Card(
-        label=options.label,
-        suite=suite.name,
-        dialect=dialect,
-        command=options.command,
-        results=results,
-        skipped=skipped,
-        seed=options.seed,
-        started_at=started_at.isoformat(timespec="seconds"),
-        duration_s=round(time.monotonic() - started_s, 1),
-        unbroken=_version(),
-    )
+    done: dict[int, Result | Skipped] = {}
+
+    def card(*, complete: bool) -> Card:
+        outcomes = [done[place] for place in sorted(done)]
+        results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+        more = [outcome for outcome in outcomes if isinstance(outcome, Skipped)]
+        if not complete:
+            why = "the run was stopped before"
+            more += [
+                Skipped(scenario=scenario.name, why=why)
+                for place, scenario in enumerate(chosen)
+                if place not in done
+            ]
+        return Card(
+            label=options.label,
+            suite=suite.name,
+            dialect=dialect,
+            command=options.command,
+            results=results,
+            skipped=[*skipped, *more],
+            seed=options.seed,
+            started_at=started_at.isoformat(timespec="seconds"),
+            duration_s=round(time.monotonic() - started_s, 1),
+            unbroken=_version(),
+            complete=complete,
+        )
+
+    try:
+        chosen, unsaid = await _sayable(player, lab, chosen, options)
+        skipped += unsaid
+        await _play_all(player, lab, chosen, options, on_played, done, bool(suite.file))
+    except asyncio.CancelledError:
+        on_stopped(card(complete=False))
+        raise
+    return card(complete=True)
 
 
 async def _sayable(
@@ -140,7 +187,9 @@ async def _sayable(
         played = await _play(player, lab, healthy, options)
         if isinstance(played, Result) and played.verdict == "healed":
             continue
-        why = f"the command does not print a healthy answer with LAB_SAY={say}"
+        why = (
+            f"the {player.kind} does not {_GIVES[player.kind]} a healthy answer with LAB_SAY={say}"
+        )
         skipped += [Skipped(scenario=s.name, why=why) for s in chosen if s.say == say]
         chosen = [scenario for scenario in chosen if scenario.say != say]
     return chosen, skipped
@@ -152,34 +201,49 @@ async def _play_all(
     chosen: list[Scenario],
     options: Options,
     on_played: Callable[[Played], None],
-) -> list[Result | Skipped]:
-    results: list[Result | Skipped | None] = [None] * len(chosen)
+    done: dict[int, Result | Skipped],
+    own: bool,
+) -> None:
+    """Play scenarios; what came of each is put into ``done`` at its place as soon as it ends."""
     waiting = iter(enumerate(chosen))  # the jobs share it, so that each scenario is taken once
-    done = 0
 
     async def work() -> None:
-        nonlocal done
         for place, scenario in waiting:
             result = await _play(player, lab, scenario, options)
-            results[place] = result
-            done += 1
-            on_played(Played(result=result, done=done, total=len(chosen)))
+            if own and isinstance(result, Skipped):
+                result = replace(result, mistake=True)
+            done[place] = result
+            on_played(Played(result=result, done=len(done), total=len(chosen)))
 
-    # Not a TaskGroup: the first error is raised as it is, not in a group of one.
-    workers = [asyncio.create_task(work()) for _ in range(min(options.jobs, len(chosen)))]
+    await _together(work() for _ in range(min(options.jobs, len(chosen))))
+
+
+async def _together(running: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Wait for all of them; the first error, or being cancelled, ends the others too.
+
+    Not a TaskGroup: the error is raised as it is, not in a group of one. Not `asyncio.gather`: it
+    returns while those that it cancelled still end their clients, and to cancel these again would
+    end that in the middle.
+    """
+    tasks = [asyncio.create_task(one) for one in running]
+    if not tasks:
+        return []
     try:
-        await asyncio.gather(*workers)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return [result for result in results if result is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    return [task.result() for task in tasks]
 
 
 async def _play(player: Player, lab: Lab, scenario: Scenario, options: Options) -> Result | Skipped:
     """Play one scenario, by as many clients at once as it asks for; the worst result counts."""
-    copies = await asyncio.gather(
-        *(_play_one(player, lab, scenario, options, copy) for copy in range(scenario.copies))
+    copies = await _together(
+        _play_one(player, lab, scenario, options, copy) for copy in range(scenario.copies)
     )
     # A plan that cannot be in this dialect: that says nothing about the client.
     for copy in copies:
@@ -281,21 +345,38 @@ def _request(attempt: Any, started_s: float) -> Request:
     )
 
 
-def _cannot(first: Result) -> str:
+async def _cannot(first: Result, kind: Kind, started_s: float, strays: Strays | None) -> str:
     """Return why nothing can be learnt from a client."""
     facts = first.facts
     if not first.requests:
-        how = "it made no request"
+        how = _NO_REQUEST[kind]
+        if strays is not None:
+            await asyncio.sleep(_TOLD_S)
+            how = strays.told_since(started_s, model=first.model, where=_ITS_MODEL[kind]) or how
     elif first.verdict == "hung":
         how = f"it was still running after {facts.duration_s:.0f} s"
     else:
         how = f"{first.verdict}, {facts.told}"
     error = f"; it said: {facts.error}" if facts.error else ""
     return (
-        f"the command does not print a healthy answer, so bad ones would teach nothing: {how}"
-        f"{error} (what a command must do: docs/how-to/score-a-client.md; --keep-going runs the "
-        "suite all the same)"
+        f"the {kind} does not {_GIVES[kind]} a healthy answer, so bad ones would teach nothing: "
+        f"{how}{error} ({_MANUAL[kind]}; --keep-going runs the suite all the same)"
     )
+
+
+_GIVES: dict[Kind, str] = {"command": "print", "gateway": "pass on"}
+_NO_REQUEST: dict[Kind, str] = {
+    "command": "it made no request",
+    "gateway": "no request of it reached the lab, which its upstream must be",
+}
+_ITS_MODEL: dict[Kind, str] = {
+    "command": "the model in LAB_MODEL",
+    "gateway": "the lab's own name of the model (--gateway-model is how it wants names)",
+}
+_MANUAL: dict[Kind, str] = {
+    "command": "what a command must do: docs/how-to/score-a-client.md",
+    "gateway": "how to set one up: docs/how-to/score-a-client.md, A gateway",
+}
 
 
 def _version() -> str:

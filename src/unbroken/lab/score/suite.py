@@ -98,11 +98,21 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Scenarios that belong together."""
+    """Scenarios that belong together.
+
+    Attributes:
+        name: What it is called.
+        title: What it is about.
+        scenarios: In the order in which they are shown.
+        file: The user's own file that it is from, where a plan that the lab refuses is a mistake;
+            "" for those that come with Unbroken, where it says only that this cannot be in the
+            client's dialect.
+    """
 
     name: str
     title: str
     scenarios: tuple[Scenario, ...]
+    file: str = ""
 
 
 def load_suite(name: str | Path, *, seed: int = 0) -> Suite:
@@ -132,7 +142,7 @@ def load_suite(name: str | Path, *, seed: int = 0) -> Suite:
     except UnicodeDecodeError as error:
         msg = f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"
         raise SuiteError(msg) from None
-    return parse(text, where=str(path), name=path.stem, seed=seed)
+    return replace(parse(text, where=str(path), name=path.stem, seed=seed), file=str(path))
 
 
 def choose(
@@ -154,11 +164,7 @@ def choose(
     wanted = list(only)
     for pattern in wanted:
         if not any(_fits(scenario, pattern) for scenario in suite.scenarios):
-            names = [scenario.name for scenario in suite.scenarios]
-            close = difflib.get_close_matches(pattern, names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:5])}..."
-            msg = f"no scenario of suite {suite.name} is called {pattern!r}: {hint}"
-            raise SuiteError(msg)
+            raise SuiteError(_no_such(suite, pattern))
     chosen: list[Scenario] = []
     left: list[tuple[Scenario, str]] = []
     for scenario in suite.scenarios:
@@ -172,6 +178,19 @@ def choose(
         else:
             chosen.append(scenario)
     return chosen, left
+
+
+def _no_such(suite: Suite, pattern: str) -> str:
+    names = [scenario.name for scenario in suite.scenarios]
+    tags = list(dict.fromkeys(tag for scenario in suite.scenarios for tag in scenario.tags))
+    close = difflib.get_close_matches(pattern, [*names, *(f"tag:{tag}" for tag in tags)], n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:5])}..."
+    told = f" (its tags: {', '.join(tags)})" if tags else ""
+    which = "has the tag" if pattern.startswith("tag:") else "is called"
+    return (
+        f"no scenario of suite {suite.name} {which} {pattern.removeprefix('tag:')!r}: {hint}"
+        f"{told}; all of them: unbroken lab score --list --suite {suite.file or suite.name}"
+    )
 
 
 def _senseless(scenario: Scenario, dialect: str) -> str:

@@ -44,6 +44,13 @@ def parse(text: str, *, where: str, name: str, seed: int = 0) -> Suite:
     except tomllib.TOMLDecodeError as error:
         msg = f"{where}: not TOML: {str(error)[:1].lower()}{str(error)[1:]}"
         raise SuiteError(msg) from None
+    if "scenarios" in data and "scenario" not in data:
+        msg = (
+            f"{where}: [scenarios] is how files for unbroken lab serve --scenarios name plans, "
+            'NAME = "PLAN" in each line; a suite to score with has [[scenario]] for each, and '
+            'below it name = "NAME" and plan = "PLAN"'
+        )
+        raise SuiteError(msg)
     _known(data, _SUITE_KEYS, where)
     patience_s = _number(data.get("patience_s", PATIENCE_S), f"{where}: patience_s")
     settings = _settings(data.get("settings", {}), where)

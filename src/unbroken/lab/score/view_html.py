@@ -13,7 +13,7 @@ from itertools import groupby
 
 from unbroken.lab.score.results import Card, Result
 from unbroken.lab.score.verdict import Verdict
-from unbroken.lab.score.view_table import damage, facts_line, summary
+from unbroken.lab.score.view_table import HOW_TO_READ, damage, facts_line, summary, unfinished
 
 __all__ = ["page"]
 
@@ -45,7 +45,7 @@ def page(cards: list[Card]) -> bytes:
             _signs(),
             '<div class="totals">',
             *map(_total, cards),
-            "</div>",
+            f'</div><p class="quiet">{escape(HOW_TO_READ[:1].upper() + HOW_TO_READ[1:])}</p>',
             "<h2>Every scenario</h2>",
             _HOW_TO_READ,
             *_map(cards, columns),
@@ -130,10 +130,11 @@ def _total(card: Card) -> str:
         if count
     )
     told = escape(summary(card).plain)
+    stopped = "" if card.complete else f"<small><b>{escape(unfinished(card))}</b></small>"
     return (
         f'<div class="total"><b>{escape(card.label)}</b>'
         f'<div class="bar" role="img" aria-label="{told}">{bars}</div>'
-        f"<small>{told}</small></div>"
+        f"<small>{told}</small>{stopped}</div>"
     )
 
 

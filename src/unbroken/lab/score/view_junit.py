@@ -1,7 +1,8 @@
 """The card for build servers: JUnit XML, a test case for each scenario.
 
 A verdict worse than an honest error is a failure; what was not run, and what no client can know,
-is skipped; a client that failed although nothing had gone wrong is an error.
+is skipped; a client that failed although nothing had gone wrong is an error, and so is a plan of
+the user's own that the lab refused. Of a run that was stopped the property ``complete`` is false.
 """
 
 from __future__ import annotations
@@ -28,21 +29,29 @@ def junit(cards: list[Card]) -> bytes:
             name=_clean(f"{card.label}.{card.suite}"),
             tests=str(len(card.results) + len(card.skipped)),
             failures=str(sum(_sort(result) == "failure" for result in card.results)),
-            errors=str(sum(_sort(result) == "error" for result in card.results)),
+            errors=str(
+                sum(_sort(result) == "error" for result in card.results)
+                + sum(skipped.mistake for skipped in card.skipped)
+            ),
             skipped=str(
-                len(card.skipped) + sum(_sort(result) == "skipped" for result in card.results)
+                sum(not skipped.mistake for skipped in card.skipped)
+                + sum(_sort(result) == "skipped" for result in card.results)
             ),
             time=f"{card.duration_s:.3f}",
         )
         if card.started_at:
             suite.set("timestamp", card.started_at.removesuffix("+00:00"))
+        if not card.complete:
+            properties = ET.SubElement(suite, "properties")
+            ET.SubElement(properties, "property", name="complete", value="false")
         for result in card.results:
             _case(suite, card, result)
         for skipped in card.skipped:
             case = ET.SubElement(
                 suite, "testcase", classname=_class_of(card), name=skipped.scenario, time="0"
             )
-            ET.SubElement(case, "skipped", message=_clean(skipped.why))
+            sort = "error" if skipped.mistake else "skipped"
+            ET.SubElement(case, sort, message=_clean(skipped.why))
     ET.indent(root)
     xml = ET.tostring(root, "unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{xml}\n'.encode()

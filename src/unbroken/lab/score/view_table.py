@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from unbroken.lab.score.results import Card, Result
 from unbroken.lab.score.verdict import Facts, Verdict
 
-__all__ = ["STYLES", "damage", "facts_line", "notes", "seconds", "summary", "table", "word"]
+__all__ = [
+    "HOW_TO_READ",
+    "STYLES",
+    "damage",
+    "facts_line",
+    "notes",
+    "seconds",
+    "summary",
+    "table",
+    "unfinished",
+    "word",
+]
 
 STYLES: dict[Verdict, str] = {
     "healed": "green",
@@ -26,31 +37,79 @@ _MANY: dict[Verdict, str] = {
 }
 
 
-def table(card: Card) -> RenderableType:
-    """Return the whole card."""
-    rows = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    rows.add_column("scenario", no_wrap=True)
-    rows.add_column("verdict", no_wrap=True)
-    rows.add_column("tokens", justify="right", no_wrap=True)
-    rows.add_column("requests", justify="right")
-    rows.add_column("noticed", justify="right", no_wrap=True)
-    rows.add_column("went on", justify="right", no_wrap=True)
-    rows.add_column("what", overflow="fold", ratio=1)
-    for result in card.results:
-        facts = result.facts
-        rows.add_row(
-            Text(result.scenario),
-            word(result),
-            f"{facts.got:,}/{facts.tokens:,}",
-            str(facts.requests),
-            seconds(facts.time_to_detect_s),
-            seconds(facts.time_to_heal_s),
-            Text(damage(result), style="dim" if result.verdict == "healed" else ""),
-        )
+HOW_TO_READ = (
+    "lost: tokens missing inside what was printed; what a short answer lacks at its end is "
+    "truncation. Laundered: a part was taken for the whole."
+)
+"""What the words of the summary mean."""
+
+_GAP = "  "
+_WORDS = 40  # narrower than this, the words of a row are put on a line of their own
+_TITLES = ("scenario", "verdict", "tokens", "requests", "noticed", "went on")
+_INDENT = 4  # of words on a line of their own
+_LEFT = 2  # columns that begin at the left; those behind it end at the right
+_LEAST = 3  # columns that a narrow terminal keeps
+
+
+def table(card: Card, width: int | None = None) -> RenderableType:
+    """Return the whole card; its last two lines are the summary and what its words mean.
+
+    Args:
+        card: What to show.
+        width: Of the terminal, in columns: what is too long for it goes on lines of its own, and
+            columns that have no room are left out. None: one line a scenario, however long.
+    """
     head = Text.assemble(
         (card.label, "bold"), f", suite {card.suite}", f", {card.dialect or 'unknown dialect'}"
     )
-    return Group(head, rows, *notes(card), summary(card), Text())
+    under = Text(HOW_TO_READ, style="dim")
+    return Group(head, *_rows(card, width), *notes(card), summary(card), under)
+
+
+def _rows(card: Card, width: int | None) -> Iterator[Text]:
+    rows = [_cells(result) for result in card.results]
+    titles = [Text(title, style="bold") for title in _TITLES]
+    sizes = [max(cell.cell_len for cell in column) for column in zip(titles, *rows, strict=True)]
+    room = 10**9 if width is None else width
+    while len(sizes) > _LEAST and sum(sizes) + len(_GAP) * (len(sizes) - 1) > room:
+        sizes.pop()
+    indent = sum(sizes) + len(_GAP) * len(sizes)
+    beside = room - indent >= _WORDS
+    if rows:
+        yield _line(titles, sizes, Text("what", style="bold") if beside else None)
+    for result, cells in zip(card.results, rows, strict=True):
+        style = "dim" if result.verdict == "healed" else ""
+        before = indent if beside else _INDENT
+        words = textwrap.wrap(damage(result), max(room - before, _INDENT), break_long_words=False)
+        first = words.pop(0) if beside and words else ""
+        yield _line(cells, sizes, Text(first, style=style))
+        for more in words:
+            yield Text(" " * before + more, style=style)
+
+
+def _cells(result: Result) -> list[Text]:
+    facts = result.facts
+    return [
+        Text(result.scenario),
+        word(result),
+        Text(f"{facts.got:,}/{facts.tokens:,}"),
+        Text(f"{facts.requests:,}"),
+        Text(seconds(facts.time_to_detect_s)),
+        Text(seconds(facts.time_to_heal_s)),
+    ]
+
+
+def _line(cells: list[Text], sizes: list[int], said: Text | None = None) -> Text:
+    line = Text(no_wrap=True, overflow="ignore")
+    for place, (cell, size) in enumerate(zip(cells, sizes, strict=False)):
+        space = " " * (size - cell.cell_len)
+        line.append(_GAP if place else "")
+        line.append_text(cell if place < _LEFT else Text.assemble(space, cell))
+        line.append(space if place < _LEFT else "")
+    if said is not None:
+        line.append(_GAP).append_text(said)
+    line.rstrip()
+    return line
 
 
 def word(result: Result) -> Text:
@@ -88,6 +147,8 @@ def seconds(value: float | None) -> str:
 
 def notes(card: Card) -> Iterator[Text]:
     """Yield what a reader of the table should know besides."""
+    if not card.complete:
+        yield Text(unfinished(card), style="bold red")
     if unprovoked := [r.scenario for r in card.results if r.facts.unprovoked]:
         yield Text(
             f"failed although nothing had gone wrong: {', '.join(unprovoked)}; look at its set-up",
@@ -102,6 +163,12 @@ def notes(card: Card) -> Iterator[Text]:
         reasons.setdefault(_reason(skipped.why, card.dialect), []).append(skipped.scenario)
     for why, names in reasons.items():
         yield Text(f"not run, {why}: {', '.join(names)}", style="dim")
+
+
+def unfinished(card: Card) -> str:
+    """Return how far a run that was stopped had come."""
+    total = len(card.results) + len(card.skipped)
+    return f"not complete: the run was stopped; {len(card.results):,} of {total:,} scenarios ended"
 
 
 def _reason(why: str, dialect: str) -> str:
