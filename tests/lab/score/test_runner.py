@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.score.clients import command
+from unbroken.lab.oracle import Numbered
 from unbroken.lab.score import Card, Scenario, Suite, SuiteError
 from unbroken.lab.score.command import CommandPlayer
 from unbroken.lab.score.player import CannotPlayError
@@ -163,8 +164,17 @@ def test_each_copy_has_words_of_its_own() -> None:
     models: list[str] = []
     with LabServer(on_attempt=lambda _, log: models.append(log.model)) as lab:
         run(lab, "naive", Scenario(name="both", plan="ok", copies=3, settings={"tokens": "30"}))
-    played = [model for model in models if model.startswith("lab/ok;tokens=30;seed=")]
-    assert {model.split(";")[2] for model in played} == {"seed=0", "seed=1", "seed=2"}
+    seeds = {model.split(";")[2] for model in models}
+    assert len(seeds) == 4  # three copies, and the healthy answer before the suite
+
+
+def test_an_answer_out_of_a_cache_is_no_answer(lab: LabServer) -> None:
+    """A client, or a gateway, that gives what it was once asked for has not read this stream."""
+    once = Scenario(name="once", plan="ok", settings={"tokens": "30"})
+    again = Scenario(name="again", plan="cut@0.5", settings={"tokens": "30"})
+    models = [run(lab, "naive", each).results[0].model for each in (once, again)]
+    first, second = (Numbered(tokens=30, seed=int(model.split(";")[2][5:])) for model in models)
+    assert not set(first) & set(second)
 
 
 def test_a_plan_that_cannot_be_in_the_dialect_is_not_the_clients_fault(lab: LabServer) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
+import zlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ PROMPT = "Write the numbered answer."
 _IDLE_S = 2.0
 _LATE_S = 0.5
 _TOLD_S = 0.2  # for the lab to tell of a request that the client has done with
+_SEEDS, _MOST_COPIES = 10_000, 100
 _PREFLIGHT = Scenario(name="before-the-suite", plan="ok", settings={"tokens": "30"})
 
 T = TypeVar("T")
@@ -256,19 +258,22 @@ async def _play(player: Player, lab: Lab, scenario: Scenario, options: Options) 
 async def _play_one(
     player: Player, lab: Lab, scenario: Scenario, options: Options, copy: int
 ) -> Result | Skipped:
-    # Each copy has words of its own, so that a token of another's stream is seen as invented.
+    # Each scenario, and each copy in it, has words of its own: what comes out of another stream,
+    # or out of a cache, is seen as invented.
     seed = int(scenario.settings.get("seed", 0)) + options.seed + copy
+    seed += zlib.crc32(scenario.name.encode()) % _SEEDS * _MOST_COPIES
     more = {"seed": str(seed)}
     if options.tokens is not None:
         more["tokens"] = str(options.tokens)
     patience_s = options.patience_s or scenario.patience_s
+    prompt = f"{PROMPT} ({scenario.name})"
     session = lab.session(scenario.full_plan(more))
     try:
         environment = {
             **lab.environment(session),
             "LAB_MODEL": session.model,
             "LAB_SAY": scenario.say,
-            "LAB_PROMPT": PROMPT,
+            "LAB_PROMPT": prompt,
             "LAB_PATIENCE_S": f"{patience_s:g}",
             "LAB_SEED": str(seed),
         }
@@ -276,13 +281,14 @@ async def _play_one(
             model=session.model,
             environment=environment,
             say=scenario.say,
-            prompt=PROMPT,
+            prompt=prompt,
             patience_s=patience_s,
             faultless=scenario.faultless,
         )
         ran = await player.play(turn)
         await asyncio.to_thread(session.wait_idle, _IDLE_S)
-        refused = next((log.error for log in session.attempts if log.error), "")
+        # Only the first: a short rest may well end before the place of a later attempt's fault.
+        refused = session.attempts[0].error if session.attempts else ""
         if refused:
             return Skipped(scenario=scenario.name, why=refused)
         return result_of(scenario, session.model, session.numbered, ran, session.attempts)
