@@ -67,6 +67,12 @@ def test_fault(text, spec):
         ("stall@x3", "stall takes no count; it takes place and seconds"),
         ("cut@3t@4t", "more than one place"),
         ("stall@1s@2s", "more than one seconds"),
+        ("cut@" + "9" * 400, "at most 12 digits"),
+        ("oversized@x" + "9" * 400, "at most 12 digits"),
+        ("cut@0." + "1" * 400, "at most 12 digits"),
+        ("cut@1234567890123", "is no place"),
+        ("cut@²", "is no place"),
+        ("cut@٣", "is no place"),
     ],
 )
 def test_refused(text, why):
@@ -113,6 +119,8 @@ def test_no_fault(text):
         ("cut*,ok", "nothing can follow"),
         ("cut*0", "no number of attempts"),
         ("cut*many", "no number of attempts"),
+        ("cut*²", "no number of attempts"),
+        ("cut*" + "9" * 5000, "no number of attempts"),
         ("cut*1001", "no number of attempts"),
         ("cut,", "is no fault"),
         ("cut;tokens", "is no setting"),

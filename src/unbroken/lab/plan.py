@@ -24,9 +24,11 @@ from unbroken.lab.injectors.base import FaultError, Place, Spec, Unit, check
 __all__ = ["PREFIX", "Attempt", "Plan", "parse_fault", "parse_plan"]
 
 PREFIX = "lab/"
-_VALUE = re.compile(r"(x?)(\d+(?:\.\d+)?)(b|f|t|s|ms|%|k|M|)")
+_VALUE = re.compile(r"(x?)([0-9]{1,12}(?:\.[0-9]{1,12})?)(b|f|t|s|ms|%|k|M|)")
+_TIMES = re.compile(r"[0-9]{1,12}")
 _NAME = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)?")
 _MOST_REPEATS = 1000
+_LONGEST_VALUE = 40  # characters; what is longer is not said again in an error
 _UNITS: dict[str, Unit] = {"f": "frames", "t": "tokens"}
 _BYTES = {"": 1, "b": 1, "k": 1000, "M": 1_000_000}
 
@@ -76,7 +78,7 @@ def parse_plan(text: str) -> Plan:
         attempt = tuple(parse_fault(f) for f in faults.split("+") if f.strip() != "ok")
         if star and not times:
             for_ever = True
-        if times and not (times.isdigit() and 1 <= int(times) <= _MOST_REPEATS):
+        if times and not (_TIMES.fullmatch(times) and 1 <= int(times) <= _MOST_REPEATS):
             msg = f"{text!r}: *{times} is no number of attempts from 1 to {_MOST_REPEATS:,}"
             raise FaultError(msg)
         attempts += [attempt] * int(times or 1)
@@ -113,6 +115,8 @@ def _value(text: str, value: str) -> tuple[str, Place | float | int]:
     known = _VALUE.fullmatch(value)
     if known is None:
         msg = f"{text!r}: {value!r} is no place (120, 12f, 30t, 0.5, rand), time (3s) or x5"
+        if len(value) > _LONGEST_VALUE:
+            msg = f"{text[:_LONGEST_VALUE]!r}...: a number has at most 12 digits"
         raise FaultError(msg)
     times, number, unit = known.groups()
     amount = float(number)

@@ -54,3 +54,31 @@ def test_honours(settings: dict[str, str], honours: set[str]) -> None:
 def test_unknown_and_bad_settings_are_named(name: str, value: str) -> None:
     with pytest.raises(FaultError, match=name):
         AnswerSettings.from_plan({name: value}, AnswerSettings())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"comments": "1001"},
+        {"tokens": "100001", "delta": "token"},
+        {"tokens": "40000"},
+        {"tokens": "10000", "delta": "1"},
+        {"text": "x" * 100_001, "delta": "1"},
+        {"tps": "nan"},
+        {"tps": "inf"},
+        {"ttft": "9" * 400},
+        {"burst": "9" * 400},
+        {"seed": "²"},
+    ],
+)
+def test_what_would_hold_up_the_server_is_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(FaultError) as caught:
+        AnswerSettings.from_plan(settings, AnswerSettings())
+    assert "\n" not in str(caught.value)
+
+
+def test_large_answers_of_few_frames_are_taken() -> None:
+    assert AnswerSettings(tokens=200_000, delta=1000).tokens == 200_000
+    assert AnswerSettings(tokens=50_000, delta="token").tokens == 50_000
+    assert AnswerSettings(tokens=20_000).tokens == 20_000  # the suites have such
+    assert AnswerSettings(comments=1000).comments == 1000

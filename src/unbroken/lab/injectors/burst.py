@@ -12,13 +12,14 @@ from unbroken.lab.parts import Part, Piece
 __all__ = ["Burst"]
 
 _BUFFER_BYTES = 1024 * 1024
+_MOST_HELD = 100_000  # pieces: single bytes take far more room than they say
 
 
 class Burst(AtStart):
     """Holds frames and sends them at once: so many, those of so many seconds, or all.
 
     The time is that of the model's pace; a pause or a stop sends what is held, and so does a
-    full buffer of 1 MiB: an endless answer is held for ever by no proxy.
+    full buffer of 1 MiB or 100,000 pieces: an endless answer is held for ever by no proxy.
     """
 
     name = "burst"
@@ -47,7 +48,7 @@ class Burst(AtStart):
             yield from self.last()
 
     def _full(self) -> bool:
-        if self._held_bytes >= _BUFFER_BYTES:
+        if self._held_bytes >= _BUFFER_BYTES or len(self._held) >= _MOST_HELD:
             return True
         if self.how == "all":
             return False

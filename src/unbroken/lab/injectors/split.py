@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import ClassVar
 
-from unbroken.lab.injectors.at_place import divided
 from unbroken.lab.injectors.base import AtStart, Stage
 from unbroken.lab.parts import Part, Piece
 
 __all__ = ["Split"]
 
 _LINE_ENDS = re.compile(rb"[\r\n]")
+_MOST_CUTS = 100_000  # of one piece; what is left of it goes whole
 
 
 class Split(AtStart):
@@ -28,12 +29,17 @@ class Split(AtStart):
         if not isinstance(part, Piece):
             yield part
             return
-        rest: Piece | None = part
-        while rest is not None:
-            at = 1
-            if self.how == "lines":
-                found = _LINE_ENDS.search(rest.data, 1)
-                at = found.start() if found else len(rest.data)
-            front, rest = divided(rest, at)
-            if front is not None:
-                yield front
+        data, begin, pace_s = part.data, 0, part.pace_s
+        for end in islice(self._cuts(data), _MOST_CUTS):
+            # A frame has come when its last byte has: role and event are the last piece's.
+            at_byte = part.at_byte + begin
+            yield Piece(data[begin:end], "other", part.frame, at_byte, pace_s, event=False)
+            begin, pace_s = end, 0.0
+        at_byte = part.at_byte + begin
+        yield Piece(data[begin:], part.role, part.frame, at_byte, pace_s, part.event)
+
+    def _cuts(self, data: bytes) -> Iterable[int]:
+        """Return where to cut: places inside of the data, rising."""
+        if self.how == "bytes":
+            return range(1, len(data))
+        return (found.start() for found in _LINE_ENDS.finditer(data, 1))

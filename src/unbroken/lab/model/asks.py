@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -32,6 +32,7 @@ __all__ = [
     "Route",
     "Tool",
     "Turn",
+    "clean_name",
     "completion",
     "conversation",
     "read_request",
@@ -233,6 +234,9 @@ class Route:
 TOKEN = r"(?:[bdfgklmnprstvz][aeiou]){3}[éüøñ]?[🙂🚢]?\d+\.?"
 _RUN = re.compile(rf"(?<!\w){TOKEN}(?:\s+{TOKEN})*")
 
+# Control characters, what ends a line, what turns the direction of writing, and lone surrogates.
+_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def read_request(
     method: str, path: str, headers: Mapping[str, str], body: bytes
@@ -267,7 +271,8 @@ def read_request(
             found=found,
         )
         try:
-            return route.read(call)
+            asked = route.read(call)
+            return replace(asked, model=clean_name(asked.model))
         except BadRequestError as error:
             return Refusal(status=error.status, message=error.message, dialect=route.dialect)
     if other is None:
@@ -278,6 +283,15 @@ def read_request(
         dialect=other.dialect,
         headers={"allow": ", ".join(other.methods)},
     )
+
+
+def clean_name(name: str) -> str:
+    """Return a name as it may stand in logs, ids and JSON.
+
+    JSON can say half of a surrogate pair, which no encoder takes, and a line end, which would
+    begin another line of a log.
+    """
+    return _NO_NAME.sub("\ufffd", name)
 
 
 def completion(prompt: str) -> dict[str, Any]:

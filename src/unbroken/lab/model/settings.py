@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,9 +18,16 @@ Honour = Literal["prefill", "anchor", "seed", "cursor", "idempotency"]
 HONOURS: frozenset[Honour] = frozenset(get_args(Honour))
 """What a model, or its service, may do for who must go on with a broken answer."""
 
-_MOST_TOKENS = 200_000  # 100 MB of chat frames, and some seconds to write them
+_MOST_TOKENS = 200_000
+_MOST_COMMENTS = 1_000
+# Answers are written in the server's loop, and all streams wait for it: this many content
+# frames take some seconds, and the suites ask for answers of 20,000 tokens.
+_MOST_FRAMES = 100_000
+_CHARS_A_TOKEN = 13  # of numbered tokens, about
+_PROVIDER_DELTA = 4  # characters, about, of the providers that cut smallest
 _OF_THE_SESSION = frozenset({"id"})
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|ms|)")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(s|ms|)")
+_INTEGER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +87,33 @@ class AnswerSettings:
             not 0 <= self.jitter <= 1 and "jitter is a share from 0 to 1",
             self.burst < 1 and "burst is at least 1",
             self.pings_s is not None and self.pings_s <= 0 and "pings is more than 0 seconds",
-            self.comments < 0 and "comments is a number",
+            not 0 <= self.comments <= _MOST_COMMENTS
+            and f"comments is a number from 0 to {_MOST_COMMENTS:,}",
+            not (math.isfinite(self.tps or 0) and math.isfinite(self.ttft_s))
+            and "tps and ttft are finite",
             self.variant is not None and self.variant < 0 and "variant is a number from 0 on",
             bool(self.honours - HONOURS) and f"honours is of {', '.join(sorted(HONOURS))}",
         ):
             if problem:
                 raise FaultError(problem)
+        frames = self._frames()
+        if frames > _MOST_FRAMES:
+            msg = (
+                f"an answer of about {frames:,} content frames; at most {_MOST_FRAMES:,}: "
+                "take fewer tokens or a larger delta"
+            )
+            raise FaultError(msg)
+
+    def _frames(self) -> int:
+        """Return about how many content frames an answer has, at most."""
+        chars = self.tokens * _CHARS_A_TOKEN if self.text is None else len(self.text)
+        match self.delta:
+            case "token":
+                return self.tokens if self.text is None else (chars + 1) // 2
+            case "provider":
+                return chars // _PROVIDER_DELTA
+            case size:
+                return chars // size
 
     @classmethod
     def from_plan(cls, settings: Mapping[str, str], base: AnswerSettings) -> AnswerSettings:
@@ -119,7 +148,7 @@ class AnswerSettings:
 
 
 def _integer(value: str) -> int:
-    if not value.isdigit():
+    if not _INTEGER.fullmatch(value):
         msg = "it is no whole number"
         raise ValueError(msg)
     return int(value)
@@ -155,7 +184,7 @@ def _flag(value: str) -> bool:
 
 
 def _delta(value: str) -> str | int:
-    return _integer(value) if value.isdigit() else value
+    return _integer(value) if _INTEGER.fullmatch(value) else value
 
 
 def _honours(value: str) -> frozenset[str]:

@@ -18,6 +18,7 @@ from unbroken.core.dialects import DIALECTS
 from unbroken.core.dialects.answer import Answer, AnswerCall
 from unbroken.lab import shapes
 from unbroken.lab.framing import payload_of, with_payload
+from unbroken.lab.injectors.base import FaultError
 from unbroken.lab.model.asks import Asked
 from unbroken.lab.model.providers import PROVIDERS
 from unbroken.lab.model.script import Script, numbered_for, tokens_of
@@ -48,6 +49,7 @@ _CHARS_A_TOKEN = 4
 _THINKING_SEED = 7_919  # other words than the answer's: thinking must not pass for it
 _THINKING_SHARE = 4
 _REMEMBERED_CHARS = 24_000
+_MOST_PINGS = 10_000  # in one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,7 @@ def paced(
     pick = random.Random(f"{settings.seed}/{seed}")
     sign = shapes.ping(dialect) or shapes.comment(dialect)
     gap_s = 1 / settings.tps if settings.tps else 0.0
-    contents = number = at_byte = 0
+    contents = number = at_byte = pings = 0
     for piece in pieces:
         wait_s = 0.0
         if piece.role == "content":
@@ -254,6 +256,10 @@ def paced(
             wait_s *= 1 + settings.jitter * pick.uniform(-1, 1)
             contents += 1
         while sign and settings.pings_s and number and wait_s > settings.pings_s:
+            pings += 1
+            if pings > _MOST_PINGS:
+                msg = f"pings={settings.pings_s:g}s: more than {_MOST_PINGS:,} in the answer"
+                raise FaultError(msg)
             wait_s -= settings.pings_s
             event = dialect == "anthropic-messages"
             yield Piece(sign, "ping", number, at_byte, settings.pings_s, event)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from unbroken.lab.injectors.base import FaultError, injector_for, run
 from unbroken.lab.model import Asked, Memory, Refusal, read_request, reply_to
+from unbroken.lab.model.asks import clean_name
 from unbroken.lab.model.settings import AnswerSettings
 from unbroken.lab.parts import Piece
 from unbroken.lab.server.control import control, environment_of, simple
@@ -48,6 +50,7 @@ __all__ = ["LabServer"]
 
 _BACKLOG = 4096
 _START_S = 10.0
+_log = logging.getLogger(__name__)
 
 Listener = Callable[["Session | None", AttemptLog], None]
 
@@ -92,6 +95,7 @@ class LabServer:
         self._memory = Memory()
         self._replay = replay
         self._on_attempt = on_attempt
+        self._listener_failed = False
         self._connections: set[Connection] = set()
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -240,7 +244,8 @@ class LabServer:
             return Answer(head=beside.head, parts=iter(beside.pieces))
         model = self._memory.model_of(asked)
         try:
-            session = self._sessions.pick(model, request.headers.get("x-lab-plan", ""))
+            plan = clean_name(request.headers.get("x-lab-plan", ""))
+            session = self._sessions.pick(model, plan)
         except FaultError as error:
             return self._refused(request, asked.dialect, 400, f"lab: {error}", model)
         attempt = session.begin()
@@ -304,23 +309,34 @@ class LabServer:
         now = time.monotonic()
         log = AttemptLog(number=0, at_s=now, ended="refused", ended_at_s=now, status=status)
         log.dialect, log.model, log.error = dialect, model[:MOST_TEXT], why
-        log.method, log.path = request.method, request.path[:MOST_TEXT]
+        log.method, log.path = request.method, _shown_path(request)
         self._told(None, log)
         return _error(dialect, status, why)
 
     def _told(self, session: Session | None, log: AttemptLog) -> None:
-        if self._on_attempt is not None:
+        if self._on_attempt is None:
+            return
+        try:
             self._on_attempt(session, log)
+        except Exception:  # noqa: BLE001 - a view that fails breaks no answer
+            if not self._listener_failed:
+                self._listener_failed = True
+                _log.exception("on_attempt failed; it is called on, and this is said once")
 
 
 def _describe(log: AttemptLog, asked: Asked, request: Request, model: str) -> None:
     log.dialect, log.model, log.stream = asked.dialect, model[:MOST_TEXT], asked.stream
-    log.method, log.path = request.method, request.path[:MOST_TEXT]
+    log.method, log.path = request.method, _shown_path(request)
     log.prefill_chars = len(asked.prefill)
     log.asked = (
         "cursor" if asked.cursor else "prefill" if asked.prefill else
         "anchor" if asked.anchor else "whole"
     )  # fmt: skip
+
+
+def _shown_path(request: Request) -> str:
+    """Return the path for a log, without the query: keys may stand there (Gemini's ``key=``)."""
+    return request.path.partition("?")[0][:MOST_TEXT]
 
 
 def _error(dialect: str, status: int, message: str) -> Answer:

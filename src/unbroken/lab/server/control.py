@@ -6,11 +6,16 @@
                                 with its id, the model's name, and the variables for a client
     DELETE /_lab/sessions       forgets all; one: /_lab/sessions/ID
 
+Pages of other sites get none of it: what has an Origin, or a Host that is neither loopback nor
+the lab's own, is refused, for a browser would fetch it for them.
+
 With it a test in any language can say what shall go wrong, and read what was dealt out.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -33,6 +38,7 @@ __all__ = ["PATHS", "control", "environment_of", "page", "simple"]
 
 _SESSIONS = "/_lab/sessions"
 _MOST_LISTED = 1_000
+_EVERYWHERE = ("0.0.0.0", "::", "")  # it listens at addresses that are not said
 _PROMPT = "Tell me a long story of numbered words."
 _KEY = "lab-key"
 
@@ -59,6 +65,8 @@ def control(lab: LabServer, request: Request) -> Answer | None:
         return simple(200, page(lab.url).encode(), "text/plain; charset=utf-8")
     if path != _SESSIONS and not path.startswith(_SESSIONS + "/"):
         return None
+    if why := _foreign(lab, request):
+        return _json(403, {"error": why})
     id = unquote(path[len(_SESSIONS) + 1 :])
     match request.method:
         case "GET" | "HEAD":
@@ -69,6 +77,28 @@ def control(lab: LabServer, request: Request) -> Answer | None:
             gone = [id] if id else list(lab.sessions)
             return _json(200, {"forgotten": sum(lab.forget(one) for one in gone)})
     return _json(405, {"error": f"{request.method} {path}: not taken here"})
+
+
+def _foreign(lab: LabServer, request: Request) -> str:
+    """Return why a request may be another site's, sent by a browser; ``""`` if it is not."""
+    if "origin" in request.headers:
+        return "the lab's own pages are not for other sites (the request has an Origin)"
+    host = _host_of(request.headers.get("host", ""))
+    if not host or host == lab.host.lower() or host.split(".")[-1] == "localhost":
+        return ""
+    with contextlib.suppress(ValueError):  # else it is a name, which anyone may let point here
+        address = ipaddress.ip_address(host)
+        if address.is_loopback or lab.host in _EVERYWHERE:
+            return ""
+    return f"the lab's own pages are not served as {host!r}; ask by its address"
+
+
+def _host_of(said: str) -> str:
+    """Return the name or address in a Host, without port and brackets, in lower case."""
+    said = said.strip().lower()
+    if said.startswith("["):
+        return said[1:].partition("]")[0]
+    return said.partition(":")[0].rstrip(".")
 
 
 def simple(status: int, body: bytes, content_type: str, **headers: str) -> Answer:

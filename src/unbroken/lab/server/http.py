@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         try:
             answer = self._respond(request)
         except Exception:  # noqa: BLE001 - of a model or an injector; the server lives on
-            _log.exception("the lab failed at %s", request.path)
+            _log.exception("the lab failed at %s", request.path.partition("?")[0])
             self._refuse(500, "the lab failed; its log says how")
             return
         is_http_10 = head.http_version < b"1.1"

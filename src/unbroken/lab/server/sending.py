@@ -264,8 +264,11 @@ class Sending:
         self._waiting = None
         self._parts = iter(())
         # Told first, so that who saw a stream's end finds it in the log.
-        self._answer.late(self._worst_s)
-        self._answer.ended(how)
+        try:
+            self._answer.late(self._worst_s)
+            self._answer.ended(how)
+        except Exception:  # noqa: BLE001 - who is told may fail, and the end must come
+            _log.exception("what is told of an answer's end failed")
         self._done(self._on_the_wire(how))
 
     def _on_the_wire(self, how: Ended) -> Literal["keep", "fin", "rst", "gone"]:

@@ -53,6 +53,7 @@ class AttemptLog:
         late_s: How far the lab fell behind its own pace, at worst; large figures mean that
             this machine was too busy for what was asked of it.
         status: The HTTP status; None where the connection was closed without one.
+        path: Without the query, where keys may stand.
         error: Why the lab itself refused, such as a plan that cannot be.
     """
 
