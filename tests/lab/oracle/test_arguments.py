@@ -18,7 +18,7 @@ SHAPES = {
 
 def test_whole_arguments() -> None:
     for ascii_only in (True, False):
-        for shape in ("one string", "a list"):
+        for shape in ("one string",):
             arguments = json.dumps(SHAPES[shape], ensure_ascii=ascii_only)
             for expected in (ANSWER, None):
                 report = examine_arguments(arguments, expected)
@@ -27,7 +27,7 @@ def test_whole_arguments() -> None:
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-@pytest.mark.parametrize("shape", ["one string", "a list"])
+@pytest.mark.parametrize("shape", ["one string"])
 def test_every_cut_is_truncated(ascii_only: bool, shape: str) -> None:
     arguments = json.dumps(SHAPES[shape], ensure_ascii=ascii_only)
     for end in range(len(arguments)):
@@ -64,3 +64,36 @@ def test_an_object_without_the_answer() -> None:
     assert examine_arguments("", ANSWER).verdict == "empty"
     assert examine_arguments("", ANSWER).whole_object is False
     assert examine_arguments(ANSWER.text, ANSWER).whole_object is False
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        json.dumps(SHAPES["a list"]),
+        json.dumps(SHAPES["nested"]),
+        json.dumps({"content": ANSWER.text}),
+        json.dumps({"text": list(ANSWER)}),
+        json.dumps({"text": ANSWER.text, "n": 1}),
+        json.dumps({"text": ANSWER.text})[:-1] + ', "no',
+        json.dumps({"text": ANSWER.text})[:-1] + ', "text": ""}',
+        json.dumps({"text": ANSWER.text, "n": float("nan")}),
+        json.dumps({"text": ANSWER.text.replace(" ", "\n")}).replace("\\n", "\n"),
+    ],
+)
+def test_what_the_object_should_not_have_is_invented(arguments: str) -> None:
+    for expected in (ANSWER, None):
+        report = examine_arguments(arguments, expected)
+        assert report.verdict == "corrupted", report
+        assert report.invented, report
+
+
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", "9" * 5000, "[" * 200_000])
+def test_what_is_not_json_by_the_letter_is_no_whole_object(odd: str) -> None:
+    assert examine_arguments(odd, ANSWER).whole_object is False
+    report = examine_arguments(json.dumps({"text": ANSWER.text})[:-1] + f', "n": {odd}}}', ANSWER)
+    assert (report.verdict, report.whole_object) == ("corrupted", False)
+
+
+def test_another_key_may_be_the_right_one() -> None:
+    arguments = json.dumps({"content": ANSWER.text})
+    assert examine_arguments(arguments, ANSWER, key="content").whole

@@ -233,3 +233,33 @@ def test_a_megabyte_takes_seconds_at_most(text: str, known: bool) -> None:
     assert time.process_time() - before < 10
     assert report.describe()
     assert len(report.describe()) < 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ANSWER.text.translate({ord("0") + n: 0x0660 + n for n in range(10)}),  # Arabic digits
+        ANSWER.text.translate({ord("0") + n: 0xFF10 + n for n in range(10)}),  # fullwidth
+        ANSWER.text.replace(" ", "\x1f"),
+        ANSWER.text.replace(" ", "\u2028"),
+    ],
+)
+def test_other_digits_and_other_separators_are_not_the_answer(text: str) -> None:
+    for expected in (ANSWER, None):
+        assert examine(text, expected).verdict == "corrupted"
+
+
+def test_more_variants_are_looked_at_where_a_caller_knows() -> None:
+    text = Numbered(tokens=60, seed=3, variant=40).text
+    assert not examine(text, ANSWER).whole
+    report = examine(text, ANSWER, variants=64)
+    assert (report.verdict, report.variant) == ("whole", 40)
+
+
+def test_findings_are_bounded_and_counted() -> None:
+    junk = "lorem bakida555 " * 10_000
+    report = examine(ANSWER.text[:-1] + ". " + junk + TOKENS[7], ANSWER)
+    assert len(report.invented) == 5000
+    assert len(report.invented) + report.invented_more == 20_000
+    assert (report.repeated, report.got, report.ended) == ((7,), 60, True)
+    assert "20,000 pieces of text invented" in report.describe()

@@ -77,7 +77,7 @@ def request_bytes(
     version: str = "1.1",
 ) -> bytes:
     raw = body if isinstance(body, bytes) else json.dumps(body or {"stream": True}).encode()
-    lines = [f"{method} {path} HTTP/{version}", "Host: x", "Connection: close"]
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if method != "GET":
         lines.append(f"Content-Length: {len(raw)}")

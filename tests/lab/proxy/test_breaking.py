@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -171,6 +172,81 @@ def test_compressed_is_read_where_a_fault_is_planned() -> None:
     with raw_server(sends(head, packed)) as server, FaultProxy(server.url, "cut@3t") as proxy:
         seen = ask(proxy.port)
     assert (seen.body, seen.header("content-encoding")) == (b"".join(FRAMES[:3]), [])
+
+
+def coded(coding: str, body: bytes) -> bytes:
+    kind = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    length_line = f"Content-Length: {len(body)}\r\n"
+    return f"{kind}Content-Encoding: {coding}\r\n{length_line}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("split", [1, 11, 400])
+def test_gzip_of_several_members_is_read_whole(split: int) -> None:
+    packed = gzip.compress(BODY[:300]) + gzip.compress(BODY[300:]) + b"\0\0\0"
+    wire = coded("gzip", packed)
+    parts = [wire[at : at + split] for at in range(0, len(wire), split)]
+    with raw_server(sends(*parts)) as server, FaultProxy(server.url, "cut@19t") as proxy:
+        assert ask(proxy.port).body == b"".join(FRAMES[:19])
+
+
+@pytest.mark.parametrize("damaged", [lambda b: b[:-9], lambda b: b[:60] + b"\xff" * 99])
+def test_gzip_that_is_cut_or_damaged_has_no_clean_end(damaged) -> None:
+    wire = coded("gzip", damaged(gzip.compress(BODY)))
+    with raw_server(sends(wire)) as server, FaultProxy(server.url, "cut@99t") as proxy:
+        seen = ask(proxy.port)
+        [entry] = entries(proxy)
+    assert (seen.closed, seen.ending, entry.went) == (False, "rst", "upstream-incomplete")
+    assert BODY.startswith(seen.body)
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"), [("gzip", BODY), ("deflate", _raw_deflate(BODY)), ("gzip", b"x")]
+)
+def test_what_is_not_coded_as_it_says_passes_as_it_is(coding: str, body: bytes) -> None:
+    with raw_server(sends(coded(coding, body))) as server:
+        with FaultProxy(server.url, "cut@3t") as proxy:
+            seen = ask(proxy.port)
+            assert (seen.body, seen.header("content-encoding")) == (body, [coding])
+        with FaultProxy(server.url, "cut@40b") as proxy:
+            assert ask(proxy.port).body == body[:40]
+
+
+@pytest.mark.parametrize(
+    "plan", ["", "ok", "cut@3t", "cut.rst@3t", "cut.fin@3f", "http.503", "cut"]
+)
+def test_the_entry_is_settled_before_the_client_sees_the_end(server, plan: str) -> None:
+    with FaultProxy(server.url, plan if plan != "cut" else "") as proxy:
+        for _ in range(20):
+            ask(proxy.port, headers={"x-lab-plan": plan} if plan else {})
+            entry = proxy.log.entries()[-1]
+            assert entry.went != "open"
+            assert entry.lasted_s is not None
+
+
+def test_the_entry_is_settled_at_the_last_byte_of_a_known_length() -> None:
+    wire = length(len(BODY)) + BODY
+    with raw_server(sends(wire)) as server, FaultProxy(server.url) as proxy:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
+                connection.sendall(request_bytes())
+                received = b""
+                while not received.endswith(FRAMES[-1]):
+                    received += connection.recv(65536)
+                entry = proxy.log.entries()[-1]
+                assert (entry.went, entry.sent_bytes) == ("whole", len(BODY))
+
+
+@pytest.mark.parametrize("plan", ["cut@" + "9" * 5000, "stall@3t@" + "9" * 400 + "s"])
+def test_numbers_beyond_all_measure_are_a_400(server, plan: str) -> None:
+    with FaultProxy(server.url, "ok") as proxy:
+        assert ask(proxy.port, headers={"x-lab-plan": plan}).status == 400
+        assert ask(proxy.port, "/_lab/plan", method="PUT", body=plan.encode()).status == 400
+        assert proxy.plan == "ok"
 
 
 def test_what_a_dead_upstream_had_sent_is_broken_too() -> None:

@@ -102,3 +102,29 @@ def test_only_this_machine_is_answered(proxy: FaultProxy, monkeypatch) -> None:
     monkeypatch.setattr("unbroken.lab.proxy.connection._is_loopback", lambda _: False)
     assert call(proxy, "/_lab/")["status"] == 403
     assert until(lambda: ask(proxy.port).status == 200)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example:8080"}, 403),
+        ({"Host": "10.0.0.1"}, 403),
+        ({"Host": "127.0.0.1:8080"}, 200),
+        ({"Host": "[::1]:8080"}, 200),
+        ({"Host": "LocalHost:1"}, 200),
+    ],
+)
+def test_web_pages_are_not_answered(proxy: FaultProxy, headers: dict, status: int) -> None:
+    lines = {"Host": "localhost", "Connection": "close", "Content-Length": "2", **headers}
+    said = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
+        connection.sendall(f"PUT /_lab/plan HTTP/1.1\r\n{said}\r\nok".encode())
+        received = b""
+        while data := connection.recv(65536):
+            received += data
+    assert int(received.split(b" ", 2)[1]) == status
+    assert proxy.plan == ("ok" if status == 200 else "cut@3t")

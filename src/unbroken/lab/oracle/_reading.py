@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
-from unbroken.lab.oracle.numbered import LETTERS, Numbered, word
+from unbroken.lab.oracle.numbered import WORD, Numbered, word
 
 __all__ = ["Sort", "Thing", "find_answer", "things_in"]
 
@@ -16,9 +16,10 @@ Sort = Literal["token", "mixed", "other", "stop", "glue"]
 else but white space. ``stop``: the full stop behind a token, while it is unknown which token is
 the last. ``glue``: no white space between two tokens."""
 
-_WORDS = re.compile(r"\S+")
-# Possessive, and never begun inside a run of letters: linear on any text.
-_CANDIDATE = re.compile(rf"(?<![{LETTERS}])([{LETTERS}]++)(\d++)")
+# White space that text may be laid out with; any other sign between words is foreign.
+_WORDS = re.compile(r"[^ \t\r\n\u00a0]+")
+# What might be a token: letters as words have them, then digits. Linear on any text.
+_CANDIDATE = re.compile(rf"({WORD})([0-9]++)")
 _MOST_DIGITS = 9
 _SAMPLE = 24
 _FEW = 4
@@ -27,8 +28,7 @@ _SEEDS = 256
 _MOST_TRIES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(NamedTuple):  # there may be millions, and these are made fast
     """Something found in a text.
 
     Attributes:
@@ -47,7 +47,11 @@ class Thing:
 
 
 def find_answer(
-    text: str, expected: Numbered | None, *, seeds: Iterable[int] = range(_SEEDS)
+    text: str,
+    expected: Numbered | None,
+    *,
+    seeds: Iterable[int] = range(_SEEDS),
+    variants: int = _VARIANTS,
 ) -> tuple[int, int]:
     """Return the seed and variant to which most of the text's tokens belong.
 
@@ -63,7 +67,7 @@ def find_answer(
         return best
     few = sample if expected is not None else sample[:: max(1, len(sample) // _FEW)]
     for seed in (hint[0],) if expected is not None else seeds:
-        for variant in range(_VARIANTS):
+        for variant in range(variants):
             if all(_number(*one, seed, variant) is None for one in few):
                 continue
             hits = sum(_number(*one, seed, variant) is not None for one in sample)
@@ -85,25 +89,37 @@ def things_in(text: str, *, seed: int, variant: int, tokens: int | None) -> Iter
             counts as whole only with its full stop.
     """
     answer = Numbered(tokens=tokens or 1, seed=seed, variant=variant)
-    others = _Others(answer)
+    others = _Others(answer, tokens)
     following = 0  # the number that a healthy text has next
+    due = answer.token(0) if tokens is not None else ""
     for match in _WORDS.finditer(text):
         found = match[0]
-        if tokens is not None and following < tokens and found == answer.token(following):
+        if found == due:
             yield Thing("token", match.start(), found, following)
             following += 1
+            due = answer.token(following) if tokens is not None and following < tokens else ""
+            continue
+        if _CANDIDATE.search(found) is None:
+            yield Thing("other", match.start(), found)
             continue
         for thing in _inside(found, match.start(), answer, tokens, others):
             yield thing
             if thing.sort == "token":
                 following = thing.number + 1
+                due = answer.token(following) if tokens is not None and following < tokens else ""
+
+
+@lru_cache(maxsize=1 << 15)
+def _word(number: int, seed: int, variant: int) -> str:
+    return word(number, seed=seed, variant=variant)
 
 
 class _Others:
     """Looks for tokens of other variants, with bounded effort on text that is just foreign."""
 
-    def __init__(self, answer: Numbered) -> None:
+    def __init__(self, answer: Numbered, tokens: int | None) -> None:
         self._answer = answer
+        self._tokens = tokens
         self._met: list[int] = []
         self._tries = _MOST_TRIES
 
@@ -111,7 +127,7 @@ class _Others:
         """Return what `_number` says of another variant, and which."""
         self._tries -= 1
         for variant in self._met if self._tries < 0 else (*self._met, *range(_VARIANTS)):
-            known = _number(letters, digits, self._answer.seed, variant)
+            known = _number(letters, digits, self._answer.seed, variant, self._tokens)
             if known is not None and variant != self._answer.variant:
                 if variant not in self._met:
                     self._met.append(variant)
@@ -126,10 +142,11 @@ def _inside(
     """Yield what is in a run of characters without white space."""
     done = 0
     for match in _CANDIDATE.finditer(found):
-        known, variant = _number(match[1], match[2], answer.seed, answer.variant), answer.variant
+        known = _number(match[1], match[2], answer.seed, answer.variant, tokens)
+        variant = answer.variant
         if known is None:
             known, variant = others.find(match[1], match[2])
-        if known is None or (tokens is not None and known[0] >= tokens):
+        if known is None:
             continue
         number, begins, ends = known
         start, end = match.start(1) + begins, match.start(2) + ends
@@ -152,16 +169,21 @@ def _inside(
         yield Thing("other", at + done, found[done:])
 
 
-def _number(letters: str, digits: str, seed: int, variant: int) -> tuple[int, int, int] | None:
+def _number(
+    letters: str, digits: str, seed: int, variant: int, below: int | None = None
+) -> tuple[int, int, int] | None:
     """Return the number whose word these letters end in, where it begins, and its digits.
 
-    That is its place in ``letters``, and how many of the digits are the number's.
+    That is its place in ``letters``, and how many of the digits are the number's. Only numbers
+    ``below`` are looked for.
     """
     for ends in range(min(len(digits), _MOST_DIGITS), 0, -1):
         if digits[0] == "0" and ends > 1:
             continue
         number = int(digits[:ends])
-        its_word = word(number, seed=seed, variant=variant)
+        if below is not None and number >= below:
+            continue
+        its_word = _word(number, seed, variant)
         if letters.endswith(its_word):
             return number, len(letters) - len(its_word), ends
     return None

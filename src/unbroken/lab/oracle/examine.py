@@ -8,8 +8,9 @@ or turned into line ends; but two tokens without any between them are glued, whi
 from __future__ import annotations
 
 import unicodedata
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,8 @@ Verdict = Literal["whole", "truncated", "corrupted", "empty"]
 
 _SHOWN = 60
 _LISTED = 6
+_VARIANTS = 32
+_KEPT = 5000  # pieces of foreign text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ class Report:
         lost: Numbers that are missing before the highest one that is there.
         repeated: A number for each copy too many.
         reordered: The fewest tokens that would have to be moved to put the rest in order.
-        invented: Text that is no token of the answer, in order of place.
+        invented: Text that is no token of the answer, in order of place; the first thousands.
+        invented_more: How many more pieces of it there are.
         glued: How often the space between two tokens is missing.
         missing: How many tokens are missing at the end; 0 where the number is not known.
         ended: Whether the answer's last token is there, with its full stop.
@@ -78,6 +82,7 @@ class Report:
     repeated: tuple[int, ...] = ()
     reordered: tuple[int, ...] = ()
     invented: tuple[Finding, ...] = ()
+    invented_more: int = 0
     glued: int = 0
     missing: int = 0
     ended: bool = True
@@ -109,7 +114,7 @@ class Report:
         if foreign := [found for found in self.invented if found.why == "foreign"]:
             first = foreign[0]
             said.append(
-                f"{_count(len(foreign), 'piece')} of text invented"
+                f"{_count(len(foreign) + self.invented_more, 'piece')} of text invented"
                 f" (first {first.text!r} at character {first.at:,})"
             )
         if self.glued:
@@ -131,7 +136,7 @@ def examine(
     expected: Numbered | None = None,
     *,
     ended_well: bool = True,
-    variants: bool = True,
+    variants: bool | int = True,
 ) -> Report:
     """Tell from a final text what became of a numbered answer.
 
@@ -140,45 +145,34 @@ def examine(
         expected: The answer that was sent; None finds seed, variant and number of tokens in the
             text itself (seeds 0 to 255; it takes a few tokens to be sure).
         ended_well: The application took it for a success.
-        variants: Another variant than the expected one is as good, as long as it is one only.
+        variants: Another variant than the expected one is as good, as long as it is one only. A
+            number says how many are looked at; it is 32 for True.
 
     Returns:
         The report. Takes time linear in the text.
     """
     text = unicodedata.normalize("NFC", text)
-    if variants or expected is None:
-        seed, variant = find_answer(text, expected)
+    most = _VARIANTS if variants is True else int(variants)
+    if most or expected is None:
+        seed, variant = find_answer(text, expected, variants=max(most, 1))
     else:
         seed, variant = expected.seed, expected.variant
     tokens = expected.tokens if expected is not None else None
-    things = list(things_in(text, seed=seed, variant=variant, tokens=tokens))
-    tokens = tokens if tokens is not None else _told_end(things)
-    answer = Numbered(tokens=tokens, seed=seed, variant=variant) if tokens is not None else None
-
-    numbers = [thing.number for thing in things if thing.sort == "token"]
-    mixed = {thing.number for thing in things if thing.sort == "mixed"}
-    there = set(numbers)
+    read = _Read(things_in(text, seed=seed, variant=variant, tokens=tokens))
+    numbers, mixed, there = read.numbers, read.mixed, set(read.numbers)
     above = max(there, default=-1) + 1
+    if tokens is None and above - 1 in read.stops:  # the text itself tells: its last has a stop
+        tokens = above
     ended = tokens is not None and tokens - 1 in there
-    cut = None if ended else _cut_token(things, text, answer or Numbered(
-        tokens=above + 2, seed=seed, variant=variant
-    ))  # fmt: skip
-    invented = _joined(
-        thing
-        for thing in things
-        if thing is not cut
-        and (
-            thing.sort in ("other", "mixed")
-            or (thing.sort == "stop" and thing.number + 1 != tokens)
-        )
-    )
+    next_ones = Numbered(tokens=tokens or above + 2, seed=seed, variant=variant)
+    cut = None if ended else _cut_token(read.last, read.following, next_ones)
+    invented, more = read.invented(cut, tokens)
     lost = tuple(n for n in range(above) if n not in there and n not in mixed)
     repeated, reordered = _repeated(numbers), _reordered(numbers, there)
-    glued = sum(thing.sort == "glue" for thing in things)
     verdict: Verdict
-    if not things:
+    if not read.count:
         verdict = "empty"
-    elif lost or repeated or reordered or invented or glued:
+    elif lost or repeated or reordered or invented or read.glued:
         verdict = "corrupted"
     else:
         verdict = "whole" if ended else "truncated"
@@ -192,31 +186,84 @@ def examine(
         repeated=repeated,
         reordered=reordered,
         invented=invented,
-        glued=glued,
+        invented_more=more,
+        glued=read.glued,
         missing=len(set(range(above, tokens)) - mixed) if tokens is not None else 0,
         ended=ended,
         mid_token=cut is not None,
-        first_break=None if verdict == "whole" else _first_break(things),
+        first_break=None if verdict == "whole" else read.healthy,
         laundered=ended_well and not ended,
     )
 
 
-def _told_end(things: list[Thing]) -> int | None:
-    """Return how many tokens the text itself says the answer has: its last one has a stop."""
-    highest = max((thing.number for thing in things if thing.sort == "token"), default=-1)
-    told = any(thing.sort == "stop" and thing.number == highest for thing in things)
-    return highest + 1 if told else None
+class _Read:
+    """What a text holds, told from its things as they come; foreign ones up to a limit.
+
+    Attributes:
+        count: How many things.
+        numbers: Of the tokens, in order.
+        mixed: Numbers of the tokens of other variants.
+        stops: Numbers of the tokens with a full stop behind them.
+        glued: How often the space between two tokens is missing.
+        healthy: How many tokens are in order at the beginning, with nothing between them.
+        following: The number behind that of the last token.
+        last: The last thing and the one before it, the last one first.
+    """
+
+    def __init__(self, things: Iterable[Thing]) -> None:
+        self.count = self.glued = self.healthy = self.following = 0
+        self.numbers = array("q")
+        self.mixed: set[int] = set()
+        self.stops: set[int] = set()
+        self._kept: list[Thing] = []
+        self._more = 0  # pieces of foreign text that are not kept
+        thing = before = None
+        ends = -1  # of the last one that was not kept
+        for following in things:
+            before, thing = thing, following
+            sort = thing.sort
+            self.count += 1
+            if sort == "token":
+                if thing.number == self.healthy == self.count - 1:
+                    self.healthy += 1
+                self.following = thing.number + 1
+                self.numbers.append(thing.number)
+                continue
+            if sort == "glue":
+                self.glued += 1
+                continue
+            if sort == "mixed":
+                self.mixed.add(thing.number)
+            elif sort == "stop":
+                self.stops.add(thing.number)
+            if len(self._kept) < _KEPT:
+                self._kept.append(thing)
+            else:
+                if thing.at != ends or sort == "mixed":
+                    self._more += 1
+                ends = thing.at + len(thing.text)
+        self.last = (thing, before)
+
+    def invented(self, cut: Thing | None, tokens: int | None) -> tuple[tuple[Finding, ...], int]:
+        """Return what is no token, but for one that was cut; and how much more there is."""
+        kept = _joined(
+            thing
+            for thing in self._kept
+            if thing is not cut and (thing.sort != "stop" or thing.number + 1 != tokens)
+        )
+        whole_one = cut is not None and self._more > 0
+        return kept, self._more - whole_one
 
 
-def _cut_token(things: list[Thing], text: str, answer: Numbered) -> Thing | None:
+def _cut_token(
+    ends: tuple[Thing | None, Thing | None], following: int, answer: Numbered
+) -> Thing | None:
     """Return the beginning of the next token, where the text ends inside it."""
-    if not things or things[-1].sort != "other":
+    last, before = ends
+    if last is None or last.sort != "other":
         return None
-    last = things[-1]
-    before = things[-2] if len(things) > 1 else None
     if before is not None and before.at + len(before.text) == last.at:
         return None
-    following = next((t.number + 1 for t in reversed(things) if t.sort == "token"), 0)
     begun = last.text.rstrip("\ufffd")  # half a letter, as lenient decoders show it
     if following < answer.tokens and answer.token(following).startswith(begun):
         return last
@@ -249,7 +296,7 @@ def _joined(things: Iterable[Thing]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _repeated(numbers: list[int]) -> tuple[int, ...]:
+def _repeated(numbers: Sequence[int]) -> tuple[int, ...]:
     seen: set[int] = set()
     again: list[int] = []
     for number in numbers:
@@ -259,11 +306,11 @@ def _repeated(numbers: list[int]) -> tuple[int, ...]:
     return tuple(sorted(again))
 
 
-def _reordered(numbers: list[int], there: set[int]) -> tuple[int, ...]:
+def _reordered(numbers: Sequence[int], there: set[int]) -> tuple[int, ...]:
     """Return the tokens outside the longest part that is in order; of copies one may stand."""
     ends: list[int] = []  # ends[k]: the smallest number that a rising part of k + 1 ends in
     at: list[int] = []
-    before: list[int] = []
+    before = array("q")
     for place, number in enumerate(numbers):
         length = bisect_left(ends, number)
         before.append(at[length - 1] if length else -1)
@@ -278,13 +325,6 @@ def _reordered(numbers: list[int], there: set[int]) -> tuple[int, ...]:
         left.discard(numbers[place])
         place = before[place]
     return tuple(sorted(left))
-
-
-def _first_break(things: list[Thing]) -> int:
-    for following, thing in enumerate(things):
-        if thing.sort != "token" or thing.number != following:
-            return following
-    return len(things)
 
 
 def _tokens(numbers: tuple[int, ...]) -> str:

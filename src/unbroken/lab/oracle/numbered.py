@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["LETTERS", "Numbered", "word"]
+__all__ = ["LETTERS", "WORD", "Numbered", "word"]
 
 _CONSONANTS = "bdfgklmnprstvz"
 _VOWELS = "aeiou"
@@ -24,6 +24,10 @@ _FOUR_BYTES = "🙂🚢"
 
 LETTERS = "a-z" + _TWO_BYTES + _FOUR_BYTES
 """What words are written with, as the inside of a class of a regular expression."""
+
+
+WORD = f"(?:[{_CONSONANTS}][{_VOWELS}]){{3}}[{_TWO_BYTES}]?[{_FOUR_BYTES}]?"
+"""A regular expression that every word matches."""
 
 
 def word(number: int, *, seed: int = 0, variant: int = 0) -> str:

@@ -33,7 +33,7 @@ from unbroken.lab.proxy.log import Entry, Log, Went
 from unbroken.lab.server.http import Connection
 from unbroken.lab.server.sessions import Attempt, Finish, Session, Sessions
 from unbroken.lab.shapes import error_body
-from unbroken.relay.messages import RelayRequest, ResponseHead
+from unbroken.relay.messages import RelayRequest, ResponseHead, UpstreamError
 from unbroken.relay.pump import Downstream, DownstreamLeftError, Passage, Upstream, pump
 from unbroken.relay.upstream import UpstreamClient, UpstreamOptions
 
@@ -268,9 +268,10 @@ class FaultProxy:
                 await control(self, request, reply)
             return
         entry = self.log.begin(request.method, path)
+        settling = reply.settle = _Settling(self.log, entry, reply)
         went: Went = "failed"
         try:
-            went = await self._pass(request, reply, entry)
+            went = await self._pass(request, reply, entry, settling)
         except DownstreamLeftError:
             went = "left"
         except asyncio.CancelledError:
@@ -279,13 +280,15 @@ class FaultProxy:
         except Exception:
             # An injector failed, or the proxy. The client sees a reset, the log sees why.
             _logger.exception("the proxy failed at %s", path)
+            entry.stopped = "failed"
             with contextlib.suppress(DownstreamLeftError):
                 await reply.abort("rst")
         finally:
-            entry.sent_bytes = reply.sent_bytes
-            self.log.end(entry, went)
+            settling(went)  # as a rule it is settled already
 
-    async def _pass(self, request: RelayRequest, reply: Reply, entry: Entry) -> Went:
+    async def _pass(
+        self, request: RelayRequest, reply: Reply, entry: Entry, settling: _Settling
+    ) -> Went:
         dialect = "openai-chat"
         try:
             choice = choose(request)
@@ -296,19 +299,16 @@ class FaultProxy:
             if session is None:
                 return await self._relay(choice, reply, reply, entry)
             attempt = session.begin()
+            settling.counted = lambda went: session.end(attempt.log, _FINISHES.get(went, "rst"))
+            entry.plan, entry.attempt = str(session.plan), attempt.log.number
+            entry.faults = attempt.log.faults
+            client = self._broken(choice, reply, attempt, entry)
+        except (ValueError, OverflowError) as error:  # FaultError, or numbers beyond all measure
+            return await _refuse(reply, entry, dialect, str(error))
+        try:
+            return await self._relay(choice, client, reply, entry)
         except FaultError as error:
             return await _refuse(reply, entry, dialect, str(error))
-        entry.plan, entry.attempt = str(session.plan), attempt.log.number
-        entry.faults = attempt.log.faults
-        went: Went = "failed"
-        try:
-            client = self._broken(choice, reply, attempt, entry)
-            went = await self._relay(choice, client, reply, entry)
-        except FaultError as error:
-            went = await _refuse(reply, entry, dialect, str(error))
-        finally:
-            session.end(attempt.log, _FINISHES.get(went, "rst"))
-        return went
 
     def _session_of(self, choice: Choice) -> Session | None:
         """Return by which session a request is counted; None if it passes untouched."""
@@ -338,7 +338,7 @@ class FaultProxy:
                 return _Nothing()
             answer = await client.ask(choice.request)
             entry.status = answer.head.status
-            return answer
+            return _Noting(answer, entry)
 
         def tap(data: bytes) -> None:
             if entry.first_byte_s is None:
@@ -350,9 +350,52 @@ class FaultProxy:
             entry.failure = str(passage.failure)
         if passage.ended == "unanswered":
             body = error_body(entry.dialect or "openai-chat", 502, f"lab proxy: {entry.failure}")
-            entry.status = 502
+            entry.status, entry.stopped = 502, "unanswered"
             await reply.answer(502, body, "application/json")
         return _went(passage, entry)
+
+
+class _Settling:
+    """Closes the entry of a request, once, before its client can see the end."""
+
+    def __init__(self, log: Log, entry: Entry, reply: Reply) -> None:
+        self._log = log
+        self._entry = entry
+        self._reply = reply
+        self._over = False
+        self.counted: Callable[[Went], None] | None = None
+
+    def __call__(self, went: Went) -> None:
+        if self._over:
+            return
+        self._over = True
+        if went != "left" and self._entry.stopped is not None:
+            went = self._entry.stopped
+        self._entry.sent_bytes = self._reply.sent_bytes
+        if self.counted is not None:
+            self.counted(went)
+        self._log.end(self._entry, went)
+
+
+class _Noting:
+    """An upstream's answer; how it breaks is in the log before the client is told."""
+
+    def __init__(self, answer: Upstream, entry: Entry) -> None:
+        self.head = answer.head
+        self._answer = answer
+        self._entry = entry
+
+    async def read(self) -> bytes:
+        try:
+            return await self._answer.read()
+        except UpstreamError as failure:
+            self._entry.failure = str(failure)
+            self._entry.stopped = _BROKE.get(failure.how, "upstream-incomplete")
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._answer.close()
 
 
 class _Nothing:
@@ -372,6 +415,9 @@ _FINISHES: dict[Went, Finish] = {
     "whole": "whole", "clean": "clean", "fin": "fin", "rst": "rst", "left": "left",
     "refused": "refused", "unanswered": "refused",
 }  # fmt: skip
+
+
+_BROKE: dict[str, Went] = {"reset": "upstream-reset", "silent": "upstream-silent"}
 
 
 def _went(passage: Passage, entry: Entry) -> Went:
@@ -394,6 +440,6 @@ def _went(passage: Passage, entry: Entry) -> Went:
 
 async def _refuse(reply: Reply, entry: Entry, dialect: str, why: str) -> Went:
     """Say in the dialect's own shape that what was asked cannot be broken so."""
-    entry.status, entry.failure = 400, why
+    entry.status, entry.failure, entry.stopped = 400, why, "refused"
     await reply.answer(400, error_body(dialect, 400, f"lab proxy: {why}"), "application/json")
     return "refused"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, assert_never
 
 from unbroken.core.dialects.base import Dialect
@@ -21,6 +21,7 @@ from unbroken.lab.injectors.instead import Instead
 from unbroken.lab.parts import Head, Part, Pause, Piece, Stop
 from unbroken.lab.proxy.connection import Reply
 from unbroken.lab.proxy.cutting import Cutter
+from unbroken.lab.proxy.decoding import DAMAGED, Decoding
 from unbroken.lab.proxy.log import Entry
 from unbroken.relay.headers import for_downstream
 from unbroken.relay.messages import Framing, ResponseHead
@@ -74,7 +75,8 @@ class Breaking:
         self._scene = _Scene(entry, dialect="" if dialect is None else dialect.name, random=chance)
         self._injectors = in_order(injector_for(spec, self._scene) for spec in faults)
         self._cutter = Cutter(dialect, "")
-        self._decompress: Callable[[bytes], bytes] | None = None
+        self._decoding: Decoding | None = None
+        self._head: ResponseHead | None = None  # held back until it is known how the body is coded
         self._silent = False
         self._due = 0.0
 
@@ -87,9 +89,14 @@ class Breaking:
         """Send the head, as the faults change it."""
         self._due = asyncio.get_running_loop().time()
         self._cutter = Cutter(self._dialect, head.header("content-type") or "")
-        self._decompress = _decompressor(head.header("content-encoding"))
+        self._decoding = Decoding.of(head.header("content-encoding"))
+        if self._decoding is not None and head.framing != "none":
+            self._head = head
+        else:
+            await self._start(head, rewritten=not head.header("content-encoding"))
+
+    async def _start(self, head: ResponseHead, *, rewritten: bool) -> None:
         new = Head(status=head.status, framing="close" if head.framing == "close" else "chunked")
-        rewritten = self._decompress is not None or not head.header("content-encoding")
         headers = for_downstream(head.headers, rewritten=rewritten)
         headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         new.headers = {name.lower(): value for name, value in headers}
@@ -115,18 +122,33 @@ class Breaking:
             headers=kept + added,
             framing="none" if head.framing == "none" else framing,
         )
-        await self._client.start(out)
+        await self._client.start(out, true_length=False)
 
     async def write(self, data: bytes) -> None:
         """Send what the faults make of a read."""
-        if self._decompress is not None:
-            data = self._decompress(data)
+        if self._decoding is not None:
+            try:
+                data = self._decoding.feed(data)
+            except zlib.error:
+                await self._damaged()
+            if self._decoding.is_coded is None:
+                return
+            await self._start_held()
+            if not data:
+                return
         for piece in self._cutter.feed(data):
-            self._scene.dialect = self._entry.dialect = self._cutter.dialect
+            known = self._cutter.dialect or self._entry.dialect
+            self._scene.dialect = self._entry.dialect = known
             await self._send(_through(piece, self._injectors))
 
     async def end(self) -> None:
         """Send what the faults make of the body's end."""
+        if self._decoding is not None:
+            if not self._decoding.is_whole:
+                await self._damaged()
+            await self._start_held()
+            for piece in self._cutter.feed(self._decoding.rest()):
+                await self._send(_through(piece, self._injectors))
         for piece in self._cutter.close():
             await self._send(_through(piece, self._injectors))
         await self._send(_closing(self._injectors))
@@ -137,9 +159,24 @@ class Breaking:
 
     async def abort(self, how: AbortHow) -> None:
         """End as the upstream did, after what it had sent."""
+        await self._start_held()
         for piece in self._cutter.rest():
             await self._send(_through(piece, self._injectors))
         await self._client.abort(how)
+
+    async def _start_held(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            coded = self._decoding is not None and bool(self._decoding.is_coded)
+            if not coded:  # as it came; then only faults at bytes strike
+                self._cutter = Cutter(None, "")
+            await self._start(head, rewritten=coded)
+
+    async def _damaged(self) -> None:
+        """End as an upstream does that breaks: what cannot be decoded has no proper end."""
+        self._entry.failure, self._entry.stopped = DAMAGED, "upstream-incomplete"
+        await self.abort("rst")
+        raise StoppedError
 
     async def left(self) -> None:
         """Return when the client is gone."""
@@ -193,13 +230,3 @@ def _closing(injectors: Sequence[Injector]) -> Iterator[Part]:
     for number, injector in enumerate(injectors):
         for part in injector.close():
             yield from _through(part, injectors[number + 1 :])
-
-
-def _decompressor(coding: str | None) -> Callable[[bytes], bytes] | None:
-    """Return what decodes a body that came compressed although nobody asked for it.
-
-    Other codings than these pass as they are; then only faults at bytes strike.
-    """
-    if coding is None or coding.lower() not in ("gzip", "x-gzip", "deflate"):
-        return None
-    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress

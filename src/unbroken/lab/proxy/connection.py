@@ -31,6 +31,8 @@ class Reply:
         ended: Whether it is over, by an end, an abort, or since the client left.
         sent_bytes: Of the body.
         from_here: Whether the client is on this machine.
+        settle: Told how it ends, once or more, before the client can see it: ``whole``, ``fin``,
+            ``rst`` or ``left``. So a client that has seen the end finds it in the log.
     """
 
     def __init__(
@@ -51,13 +53,20 @@ class Reply:
         self._room = asyncio.Event()
         self._room.set()
         self._gone = asyncio.Event()
+        self._to_come: int | None = None  # bytes until a client sees the end by itself
+        self.settle: Callable[[Literal["whole", "fin", "rst", "left"]], None] = _nothing
         self.started = False
         self.ended = False
         self.sent_bytes = 0
         self.from_here = _is_loopback(transport.get_extra_info("peername"))
 
-    async def start(self, head: ResponseHead) -> None:
-        """Send status line and headers."""
+    async def start(self, head: ResponseHead, *, true_length: bool = True) -> None:
+        """Send status line and headers.
+
+        Args:
+            head: They.
+            true_length: Whether the body is as long as the head says.
+        """
         self._alive()
         self.started = True
         self._framing = head.framing
@@ -72,6 +81,9 @@ class Reply:
             headers.append(("Connection", "close"))
         elif self._is_http_10:
             headers.append(("Connection", "keep-alive"))
+        if true_length and head.framing in ("length", "none"):
+            self._to_come = _length_of(head)
+            self._settle_if_last()
         lines = [f"HTTP/1.1 {head.status} {head.reason or _reason(head.status)}"]
         lines += [f"{name}: {value}" for name, value in headers]
         self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
@@ -89,8 +101,11 @@ class Reply:
         if not data or self._framing == "none":
             return
         framed = b"%x\r\n%b\r\n" % (len(data), data) if self._framing == "chunked" else data
-        self._transport.write(framed)
         self.sent_bytes += len(data)
+        if self._to_come is not None:
+            self._to_come -= len(data)
+            self._settle_if_last()
+        self._transport.write(framed)
         if not self._room.is_set():
             await self._room.wait()
             self._alive()
@@ -98,6 +113,7 @@ class Reply:
     async def end(self) -> None:
         """Send the body's proper end."""
         self._alive()
+        self.settle("whole")
         if self._framing == "chunked":
             self._transport.write(b"0\r\n\r\n")
         self._finish("keep" if self._keep_alive else "fin")
@@ -105,6 +121,7 @@ class Reply:
     async def abort(self, how: AbortHow) -> None:
         """Close the connection with the body unfinished."""
         self._alive()
+        self.settle(how)
         self._finish(how)
 
     async def left(self) -> None:
@@ -133,7 +150,13 @@ class Reply:
         """Take note that the client has gone."""
         self._gone.set()
         self._room.set()
+        if not self.ended:
+            self.settle("left")
         self._finish("gone")
+
+    def _settle_if_last(self) -> None:
+        if self._to_come is not None and self._to_come <= 0:
+            self.settle("whole")
 
     def _alive(self) -> None:
         if self.ended:
@@ -206,6 +229,17 @@ class _Ears:
 
 def _unused(_: Request) -> NoReturn:
     raise NotImplementedError
+
+
+def _nothing(_: str) -> None:
+    """Tell nobody."""
+
+
+def _length_of(head: ResponseHead) -> int | None:
+    try:
+        return 0 if head.framing == "none" else int(head.header("content-length") or "")
+    except ValueError:
+        return None
 
 
 def _is_loopback(peer: Any) -> bool:

@@ -6,13 +6,16 @@
     POST /_lab/reset    forgets log and counts, and takes the first plan again
     GET  /_lab/events   the log as it grows, as server-sent events
 
-Only clients on this machine are answered. No body, query or key is in any of it.
+Only clients on this machine are answered, and no web pages in its browsers. No body, query or
+key is in any of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from unbroken.core.wire import encode_sse
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ROOT", "control"]
 
 ROOT = "/_lab"
+_HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")
 _BEAT_S = 15.0  # between comments, so that a listener that has left is noticed
 _MOST_WAITING = 1000  # entries that a slow listener may be behind
 
@@ -35,6 +39,9 @@ async def control(proxy: FaultProxy, request: RelayRequest, reply: Reply) -> Non
     """Answer what is asked of the proxy itself."""
     if not reply.from_here:
         await _say(reply, 403, {"error": "only clients on this machine may ask this"})
+        return
+    if (why := _page(request, proxy.host)) is not None:
+        await _say(reply, 403, {"error": why})
         return
     path = request.target.partition("?")[0].removeprefix(ROOT).rstrip("/")
     match request.method, path:
@@ -45,7 +52,7 @@ async def control(proxy: FaultProxy, request: RelayRequest, reply: Reply) -> Non
         case "PUT", "/plan":
             try:
                 proxy.set_plan(_plan_in(request.body))
-            except FaultError as error:
+            except (ValueError, OverflowError) as error:  # FaultError is one
                 await _say(reply, 400, {"error": str(error)})
             else:
                 await _say(reply, 200, proxy.state())
@@ -57,6 +64,26 @@ async def control(proxy: FaultProxy, request: RelayRequest, reply: Reply) -> Non
         case _:
             known = "GET /_lab/, /_lab/log, /_lab/events, PUT /_lab/plan, POST /_lab/reset"
             await _say(reply, 404, {"error": f"the proxy itself has {known}"})
+
+
+def _page(request: RelayRequest, configured: str) -> str | None:
+    """Return why a request may come from a web page in a browser on this machine, or None."""
+    if request.header("origin") is not None:
+        return "web pages (requests with an Origin header) may not ask this"
+    said = request.header("host")
+    if said is None:  # HTTP/1.0; a browser always sends it
+        return None
+    found = _HOST.fullmatch(said.strip())
+    host = (found["six"] or found["name"]).lower().rstrip(".") if found is not None else ""
+    if host in ("localhost", configured.lower()) or host.endswith(".localhost"):
+        return None
+    try:
+        if ip_address(host).is_loopback:
+            return None
+    except ValueError:
+        pass
+    # A page's own name may be made to point here (DNS rebinding).
+    return "the Host header names neither this machine's loopback nor the proxy's own host"
 
 
 def _plan_in(body: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ Went = Literal[
 as its plan cannot be; ``upstream-*`` as the upstream did; ``failed`` is a bug of ours."""
 
 _KEPT = 1000
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Entry:
         went: How it ended.
         failure: What the upstream did, where it failed.
         lasted_s: Until the end.
-        stopped: How a fault ended it, where one did.
+        stopped: What its end is called, once that is known: a fault's, ours or the upstream's.
     """
 
     number: int
@@ -95,10 +97,13 @@ class Log:
 
     def end(self, entry: Entry, went: Went) -> None:
         """Say how it ended, and tell the listeners."""
-        entry.went = went
         entry.lasted_s = entry.passed_s()
+        entry.went = went  # the last one: another thread may wait for it
         for tell in tuple(self._listeners):
-            tell(entry)
+            try:
+                tell(entry)
+            except Exception:  # somebody else's; the answer that ends here is not to suffer
+                _logger.exception("a listener to the proxy's log failed")
 
     def entries(self) -> list[Entry]:
         """Return the entries that are kept, the oldest first."""
