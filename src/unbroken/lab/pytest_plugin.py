@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,7 @@ _MARKER = (
     " scenario."
 )
 _SCENARIO = "_llm_scenario"
+_ARGUMENTS = ("suite", "only", "dialect", "say", "seed", "undetectable")
 _dealt_out = pytest.StashKey["list[Fault]"]()
 
 
@@ -53,15 +55,41 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             " an argument, and call llm_fault() for the scenario",
             pytrace=False,
         )
-    from unbroken.lab.testing import scenarios_of
+    why = _bad_arguments(marker)
+    if why:
+        pytest.fail(f"{metafunc.definition.nodeid}: llm_faults {why}", pytrace=False)
+    from unbroken.lab.marked import scenarios_of
 
     try:
         scenarios = scenarios_of(
             *marker.args, beside=metafunc.definition.path.parent, **marker.kwargs
         )
     except (ValueError, TypeError) as error:
-        pytest.fail(f"{metafunc.definition.nodeid}: {error}", pytrace=False)
+        pytest.fail(f"{metafunc.definition.nodeid}: llm_faults: {error}", pytrace=False)
     metafunc.parametrize(_SCENARIO, scenarios, ids=[one.name for one in scenarios], indirect=True)
+
+
+def _bad_arguments(marker: pytest.Mark) -> str:
+    """Return what is wrong with a marker's arguments, as names and kinds go; "" if nothing is."""
+    takes = f"it takes {', '.join(_ARGUMENTS)}"
+    unknown = [name for name in marker.kwargs if name not in _ARGUMENTS]
+    if unknown:
+        return f"has no argument {unknown[0]!r}; {takes}"
+    if len(marker.args) + ("suite" in marker.kwargs) > 1:
+        return f"takes one suite, and the rest by name; {takes}"
+    suite = _suite_of(marker)
+    plans = isinstance(suite, (list, tuple)) and all(isinstance(plan, str) for plan in suite)
+    if not plans and not _is_suite(suite):
+        return f"has no suite {suite!r}: give a suite's name, a TOML file, or plans in a list"
+    return ""
+
+
+def _suite_of(marker: pytest.Mark) -> object:
+    return marker.args[0] if marker.args else marker.kwargs.get("suite", "core")
+
+
+def _is_suite(suite: object) -> bool:
+    return isinstance(suite, (str, Path))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -112,6 +140,10 @@ def llm_fault(
     """
     from unbroken.lab.testing import Fault
 
+    marker = request.node.get_closest_marker("llm_faults")
+    # A suite is for all dialects, and what cannot be in the client's is left out of it; a plan
+    # that somebody wrote for this test is a mistake if it cannot be.
+    by_suite = marker is not None and _is_suite(_suite_of(marker))
     dealt: list[Fault] = request.node.stash.setdefault(_dealt_out, [])
 
     def llm_fault(plan: str | None = None, **settings: Any) -> Fault:
@@ -119,7 +151,14 @@ def llm_fault(
             msg = "llm_fault() without a plan needs the marker: @pytest.mark.llm_faults('core')"
             raise TypeError(msg)
         scenario = _llm_scenario if plan is None else None
-        fault = Fault(llm_lab, plan or "", scenario=scenario, name=request.node.nodeid, **settings)
+        fault = Fault(
+            llm_lab,
+            plan or "",
+            scenario=scenario,
+            name=request.node.nodeid,
+            refused=pytest.skip if by_suite and scenario is not None else None,
+            **settings,
+        )
         for name, value in fault.environment().items():
             monkeypatch.setenv(name, value)
         for name in ("NO_PROXY", "no_proxy"):  # a proxy of the company does not reach loopback

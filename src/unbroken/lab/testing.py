@@ -2,29 +2,31 @@
 
 Nothing here needs pytest; a helper that fails raises `AssertionError` with a timeline: which
 requests came, which faults struck and when, what was sent, how the application ended, and what
-the oracle says of its text.
+the oracle says of its text. A helper also fails where nothing was tested: see
+`unbroken.lab.untested`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from unbroken.lab.oracle import Numbered, Report, examine, examine_arguments
-from unbroken.lab.plan import parse_plan
-from unbroken.lab.score.suite import BUILT_IN, Scenario, Suite, SuiteError, choose, load_suite
 from unbroken.lab.server.app import LabServer
+from unbroken.lab.untested import bug_in, no_text, untested
 
 if TYPE_CHECKING:
+    from unbroken.lab.score.suite import Scenario
     from unbroken.lab.server.sessions import AttemptLog, Session
 
-__all__ = ["Fault", "Lab", "scenarios_of"]
+__all__ = ["Fault", "Lab"]
 
 _PROMPT = "Write a story of about two hundred words."
 _PATIENCE_S = 30.0
+_MOST_TURNED_AWAY = 100  # requests that are remembered of those that no session was found for
 
 
 class Lab:
@@ -33,12 +35,13 @@ class Lab:
     def __init__(self) -> None:
         self._server: LabServer | None = None
         self._healthy: Session | None = None
+        self._turned_away: deque[AttemptLog] = deque(maxlen=_MOST_TURNED_AWAY)
 
     @property
     def server(self) -> LabServer:
         """The server itself."""
         if self._server is None:
-            self._server = LabServer()
+            self._server = LabServer(on_attempt=self._note)
             self._server.start()
         return self._server
 
@@ -70,6 +73,14 @@ class Lab:
         """Return the variables by which clients find the lab, and a session's model."""
         return self.server.environment(session or self._whole())
 
+    def others(self, session: Session, *, since_s: float) -> list[AttemptLog]:
+        """Return the requests that were not for a session, since a time of `time.monotonic`."""
+        logs = list(self._turned_away)
+        for one in list(self.server.sessions.values()):
+            if one is not session:
+                logs += one.attempts
+        return sorted((log for log in logs if log.at_s >= since_s), key=lambda log: log.at_s)
+
     def close(self) -> None:
         """Stop the server, if it was started."""
         if self._server is not None:
@@ -80,9 +91,22 @@ class Lab:
             self._healthy = self.server.session()
         return self._healthy
 
+    def _note(self, session: Session | None, log: AttemptLog) -> None:
+        if session is None:
+            self._turned_away.append(log)
+
 
 class Fault:
     """One stream that goes wrong, and what the application must make of it.
+
+    Args:
+        lab: Where it is to go wrong.
+        plan: What goes wrong.
+        scenario: In place of a plan, one of a suite.
+        name: The test's, for the timeline.
+        refused: Called with the reason where the lab refused the plan, which it can say only once
+            a request has told it the dialect; without it that is a failure.
+        settings: Of the answer.
 
     Attributes:
         session: The lab's session.
@@ -98,6 +122,7 @@ class Fault:
         *,
         scenario: Scenario | None = None,
         name: str = "",
+        refused: Callable[[str], object] | None = None,
         **settings: Any,
     ) -> None:
         if scenario is not None:
@@ -109,6 +134,7 @@ class Fault:
         self.shown = False
         self._lab = lab
         self._name = name
+        self._refused = refused
         self._began_s = time.monotonic()
         self._ended: tuple[float, str, str] | None = None  # when, how, and the oracle's line
 
@@ -170,22 +196,25 @@ class Fault:
     def assert_whole(self, text: str) -> None:
         """Fail unless a text is the whole answer: every token once, in order, nothing else.
 
-        Of a tool call, give the arguments as they came.
+        Of a tool call, give the arguments as they came. It fails too where nothing was tested,
+        such as by a fault that never struck.
 
         Raises:
             AssertionError: With the timeline.
         """
         __tracebackhide__ = True
-        report = self.note(text)
-        if not report.whole:
-            self._fail("the answer is not whole")
+        self._want_text(text, "assert_whole was given")
+        self._assert_whole(text, self._began_s)
 
     def assert_honest(self, ending: str | BaseException, *, said: str = "") -> None:
         """Fail if a text that is not the whole answer was taken for it.
 
+        It fails too where nothing was tested, such as by a fault that never struck.
+
         Args:
             ending: What the application ended with: the final text, or an exception. An exception
-                is honest.
+                is honest, unless it is an error of the program, such as a `TypeError`, or nothing
+                had gone wrong.
             said: With an exception, what had been shown before; nothing in it may be lost,
                 repeated or invented.
 
@@ -193,17 +222,17 @@ class Fault:
             AssertionError: With the timeline.
         """
         __tracebackhide__ = True
-        if isinstance(ending, str):
-            self.assert_whole(ending)
-            return
-        report = self.note(said, error=ending)
-        if report.verdict == "corrupted":
-            self._fail("what was shown before the error is corrupted")
+        if not isinstance(ending, BaseException):
+            self._want_text(ending, "assert_honest was given, in place of an exception,")
+        self._want_text(said, "as said, assert_honest was given")
+        self._assert_honest(ending, said, self._began_s)
 
     def assert_survives(
         self, ask: Callable[[], str], *, patience_s: float | None = None
     ) -> str | None:
         """Ask, and fail unless the answer is whole, or an honest exception comes in time.
+
+        It fails too where nothing was tested: no request for `model` came, or no fault struck.
 
         Args:
             ask: Asks and returns the final text (or a tool call's arguments). It runs in a
@@ -217,29 +246,78 @@ class Fault:
             AssertionError: With the timeline.
         """
         __tracebackhide__ = True
+        if not callable(ask):
+            no_text(ask, whose="")  # closes a coroutine
+            self._fail(
+                f"assert_survives was given a {type(ask).__name__}, and not a function that asks:"
+                " write assert_survives(lambda: ...)"
+            )
         patience_s = self.patience_s if patience_s is None else patience_s
-        ended: list[str | BaseException] = []
+        since_s = time.monotonic()
+        ended: list[object] = []
+        raised: list[BaseException] = []
 
         def run() -> None:
             try:
                 ended.append(ask())
             except BaseException as error:  # noqa: BLE001  whatever it is, it is told of
-                ended.append(error)
+                raised.append(error)
 
         thread = threading.Thread(target=run, name="llm_fault", daemon=True)
         thread.start()
         thread.join(patience_s)
+        if raised:
+            if not isinstance(raised[0], Exception):
+                raise raised[0]
+            self._assert_honest(raised[0], "", since_s)
+            return None
         if not ended:
             self._ended = (time.monotonic(), "nothing: it still waits", "")
             self._fail(f"the application hung: nothing after {patience_s:g} s")
-        ending = ended[0]
-        if isinstance(ending, (AttributeError, TypeError, IndexError, KeyError, AssertionError)):
-            self.note("", error=ending)
-            self._fail("the application crashed", ending)
-        if isinstance(ending, BaseException) and not isinstance(ending, Exception):
-            raise ending
-        self.assert_honest(ending)
-        return ending if isinstance(ending, str) else None
+        text = self._want_text(ended[0], "ask() returned")
+        self._assert_whole(text, since_s)
+        return text
+
+    def _assert_whole(self, text: str, since_s: float) -> None:
+        __tracebackhide__ = True
+        report = self.note(text)
+        self._assert_tested(since_s, whole=report.whole)
+        if not report.whole:
+            self._fail("the answer is not whole")
+
+    def _assert_honest(self, ending: str | BaseException, said: str, since_s: float) -> None:
+        __tracebackhide__ = True
+        if isinstance(ending, str):
+            self._assert_whole(ending, since_s)
+            return
+        report = self.note(said, error=ending)
+        if bug_in(ending) is not None:
+            self._fail("the application crashed: that is an error of the program", ending)
+        self._assert_tested(since_s, cause=ending)
+        if report.verdict == "corrupted":
+            self._fail("what was shown before the error is corrupted", ending)
+        if not self.struck:
+            self._fail("nothing went wrong, and the application raised an error", ending)
+
+    def _assert_tested(
+        self, since_s: float, *, whole: bool = False, cause: BaseException | None = None
+    ) -> None:
+        """Fail if nothing was tested; where that is the plan's fault, say so to who gave it."""
+        __tracebackhide__ = True
+        others = self._lab.others(self.session, since_s=since_s)
+        found = untested(self.session, others=others, whole=whole)
+        if found is None:
+            return
+        if found.refused and self._refused is not None:
+            self._refused(found.why)
+        self._fail(found.why, cause)
+
+    def _want_text(self, value: object, whose: str) -> str:
+        __tracebackhide__ = True
+        if not isinstance(value, str):
+            self._ended = (time.monotonic(), f"no text: {type(value).__name__}", "")
+            self._fail(no_text(value, whose=whose))
+        return value
 
     # ------------------------------------------------------------ the timeline
 
@@ -258,7 +336,7 @@ class Fault:
             at_s, how, told = self._ended
             rows.append((at_s, "application", f"ended with {how}"))
         if not self.attempts:
-            lines.append(f"          no request reached the lab at {self._lab.url}")
+            lines.append(f"          no request for this stream reached the lab at {self._lab.url}")
         for at_s, who, what in sorted(rows, key=lambda row: row[0]):
             lines.append(f"{at_s - self._began_s:8.3f}  {who:<12} {what}")
         if told:
@@ -275,7 +353,7 @@ class Fault:
         self._ended = (time.monotonic(), how, report.describe())
         return report
 
-    def _fail(self, why: str, cause: BaseException | None = None) -> None:
+    def _fail(self, why: str, cause: BaseException | None = None) -> NoReturn:
         __tracebackhide__ = True
         self.session.wait_idle(0.5)  # so that the last lines say how the lab's side ended
         self.shown = True
@@ -294,6 +372,8 @@ def _rows_of(attempt: AttemptLog) -> Iterable[tuple[float, str, str]]:
         yield at_s, who, f"struck by {what}"
     if attempt.ended_at_s is not None:
         ended = _ENDINGS.get(attempt.ended, attempt.ended)
+        if attempt.error:
+            ended += f" by the lab: {attempt.error}"
         sent = f"{attempt.sent_tokens:,} content frames and {attempt.sent_bytes:,} bytes sent"
         yield attempt.ended_at_s, who, f"{ended}; {sent}"
 
@@ -306,60 +386,6 @@ _ENDINGS: Mapping[str, str] = {
     "left": "the client left",
     "refused": "refused",
 }
-
-
-# ---------------------------------------------------------------- scenarios of the marker
-
-
-def scenarios_of(
-    suite: str | Path | Sequence[str] = "core",
-    *,
-    beside: Path,
-    only: str | Sequence[str] = (),
-    dialect: str | None = None,
-    say: Literal["text", "tool", "thinking", "any"] = "text",
-    seed: int = 0,
-    undetectable: bool = False,
-) -> list[Scenario]:
-    """Return the scenarios that a marker names.
-
-    Args:
-        suite: A suite's name, a TOML file, or plans in a list.
-        beside: The folder in which a TOML file's name is looked up first.
-        only: Names, globs (``cut-*``) or tags (``tag:stall``) to choose by.
-        dialect: What the client speaks; None leaves out none for its dialect.
-        say: What the application asks for; scenarios of other answers are left out.
-        seed: Of suites that draw by chance.
-        undetectable: Take also those that no client can know of.
-
-    Raises:
-        SuiteError: In one line, if they cannot be read or none is left.
-    """
-    if isinstance(suite, (str, Path)):
-        loaded = load_suite(_found(suite, beside), seed=seed)
-    else:
-        for plan in suite:
-            parse_plan(plan)
-        named = {plan.removeprefix("lab/"): plan for plan in suite}
-        scenarios = tuple(Scenario(name=name, plan=plan) for name, plan in named.items())
-        loaded = Suite(name="plans", title="plans", scenarios=scenarios)
-    chosen, _ = choose(loaded, only=[only] if isinstance(only, str) else only, dialect=dialect)
-    if isinstance(suite, (str, Path)):
-        chosen = [
-            one
-            for one in chosen
-            if (undetectable or one.undetectable is None) and say in (one.say, "any")
-        ]
-    if not chosen:
-        msg = f"suite {loaded.name} has no scenario that answers with {say} among those"
-        raise SuiteError(msg)
-    return chosen
-
-
-def _found(suite: str | Path, beside: Path) -> str | Path:
-    if str(suite) in BUILT_IN or not str(suite).endswith(".toml"):
-        return suite
-    return beside / suite if (beside / suite).exists() else suite
 
 
 def _with_settings(plan: str, settings: Mapping[str, object]) -> str:
