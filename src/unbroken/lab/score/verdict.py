@@ -292,7 +292,7 @@ def _numbers(tokens: Sequence[int]) -> Found:
 
 
 def _invented(report: Report) -> Found:
-    pieces = len(report.invented) + report.glued
+    pieces = len(report.invented) + report.invented_more + report.glued
     return Found(count=pieces, first=report.invented[0].at if report.invented else None)
 
 
