@@ -43,6 +43,7 @@ def test_wheel_holds_the_package_and_its_licence_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "unbroken/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert {"unbroken/lab/score/suites/core.toml", "unbroken/lab/score/page/page.css"} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"unbroken"}
     assert not [name for name in names if "__pycache__" in name]
 
@@ -55,13 +56,15 @@ def test_metadata(wheel: Path) -> None:
     assert told["Requires-Python"] == ">=3.11"
     assert "# Unbroken" in archive.read(name).decode()  # the README is the page on the index
     (entry_points,) = (n for n in archive.namelist() if n.endswith("entry_points.txt"))
-    assert "unbroken = unbroken.cli:main" in archive.read(entry_points).decode()
+    told_points = archive.read(entry_points).decode()
+    assert "unbroken = unbroken.cli:main" in told_points
+    assert "unbroken_lab = unbroken.lab.pytest_plugin" in told_points
 
 
 def test_the_base_install_stays_small() -> None:
     names = {dependency.split(">")[0] for dependency in PROJECT["dependencies"]}
-    assert names == {"msgspec", "httpx2", "typer"}
+    assert names == {"h11", "msgspec", "httpx2", "typer"}  # h11 comes with httpx2 anyway
 
 
 def test_extras_are_those_of_the_docs() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"demo", "httpx", "openai"}
+    assert set(PROJECT["optional-dependencies"]) == {"demo", "httpx", "lab", "openai"}
