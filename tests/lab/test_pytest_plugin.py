@@ -22,6 +22,13 @@ def answer(question, model="gpt-5", **client):
 """
 
 
+@pytest.fixture(autouse=True)
+def _as_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In CI pytest's summary holds whole messages, and so a timeline twice."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("BUILD_NUMBER", raising=False)
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makepyfile(chatbot=CHATBOT)

@@ -70,8 +70,10 @@ def cohere_chat(model: str, url: str) -> Iterator[str]:
     import cohere
     import httpx
 
+    # It reads its variable once, when it is imported: another test may have done that.
     with httpx.Client() as http:
-        for event in cohere.ClientV2(httpx_client=http).chat_stream(model=model, **ASK):
+        client = cohere.ClientV2(base_url=url, httpx_client=http)
+        for event in client.chat_stream(model=model, **ASK):
             if event.type == "content-delta":
                 yield event.delta.message.content.text
 
