@@ -92,7 +92,7 @@ no_done        anthropic-messages  whole   whole    the same
 dup            openai-responses    whole   whole    its numbers tell
 reorder        openai-responses    whole   whole    its numbers tell
 missing        openai-responses    whole   fails    its numbers tell, and the repeated text has it
-unopened       openai-responses    fails   fails    the repeated text shows a hole in what was delivered
+unopened       openai-responses    fails   fails    the repeated text shows a hole
 unopened       openai-responses-helper        sdk  sdk  its accumulator wants the opening
 unopened       openai-responses-helper-async  sdk  sdk  its accumulator wants the opening
 after_finish   openai-responses    whole   whole    its finish is the end: what follows is left out
