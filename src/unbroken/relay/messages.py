@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -26,12 +27,14 @@ class RelayRequest:
         target: Path and query exactly as they came, still percent-encoded.
         headers: As they came; `upstream` leaves out what must not pass.
         body: The whole body.
+        reading: In place of it, a body that only passes and may be large; read once.
     """
 
     method: str
     target: str
     headers: Headers
     body: bytes = b""
+    reading: AsyncIterable[bytes] | None = None
 
     def __repr__(self) -> str:
         # Crash reporters write down the variables of a traceback: no key, no prompt.

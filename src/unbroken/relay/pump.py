@@ -26,6 +26,7 @@ __all__ = [
     "Passage",
     "StoppedError",
     "Upstream",
+    "Watch",
     "pump",
 ]
 
@@ -123,7 +124,7 @@ async def pump(
         asyncio.CancelledError: If the caller's task is cancelled; the upstream is closed.
     """
     passage = Passage()
-    with _Watch(downstream) as watch:
+    with Watch(downstream) as watch:
         try:
             await _pass(ask, downstream, tap, passage)
         except (DownstreamLeftError, ConnectionError):
@@ -168,8 +169,8 @@ async def _pass(
         answer.close()
 
 
-class _Watch:
-    """Cancels the task that entered it when the downstream leaves.
+class Watch:
+    """Cancels the task that entered it when the downstream leaves; see `fired`.
 
     One task a stream, and no work for each read. The cancellation is taken back again, as
     `asyncio.timeout` does it, so that one from outside still counts.
@@ -179,7 +180,7 @@ class _Watch:
         self._downstream = downstream
         self._cancelled = False
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         self._task = asyncio.current_task()
         self._watching: asyncio.Future[None] | None = asyncio.ensure_future(self._downstream.left())
         self._watching.add_done_callback(self._gone)

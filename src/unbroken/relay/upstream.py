@@ -18,7 +18,8 @@ import asyncio
 import os
 import re
 import ssl
-from dataclasses import dataclass
+from collections.abc import AsyncIterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +51,7 @@ class UpstreamOptions:
         verify: Whether the certificate of a TLS upstream must be good.
         cafile: A PEM file with the authorities to trust, in place of the system's.
         trust_env: Whether ``HTTPS_PROXY`` and its like (and ``.netrc``) are obeyed.
+        proxy: The address of the proxy to go through, in place of those; ``""`` for none.
         reuse: Whether connections are kept for later requests.
     """
 
@@ -59,6 +61,7 @@ class UpstreamOptions:
     verify: bool = True
     cafile: str | Path | None = None
     trust_env: bool = False
+    proxy: str = field(default="", repr=False)
     reuse: bool = False
 
     def __post_init__(self) -> None:
@@ -132,13 +135,21 @@ class UpstreamClient:
         """
         assert self._session is not None, "enter the client first"
         url = URL(self._base + request.target, encoded=True)
+        body: bytes | AsyncIterable[bytes] | None = request.body
+        headers = for_upstream(request.headers)
+        if request.reading is not None:
+            body = request.reading
+            # As it was told: some servers refuse a body whose length they do not know.
+            length = request.header("content-length")
+            headers += [] if length is None else [("Content-Length", length)]
         try:
             response = await self._session.request(
                 request.method,
                 url,
-                headers=for_upstream(request.headers),
+                headers=headers,
                 # An empty body of a GET is none; of a POST it is one of length 0.
-                data=request.body or None,
+                data=body or None,
+                proxy=self.options.proxy or None,
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -186,6 +197,11 @@ class Answer:
             self._failure = self._broke(None)
             raise self._failure
         return data
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port of who answers."""
+        return self._options.address
 
     def close(self) -> None:
         """Let go of the connection, at once if the body is not at its end."""
