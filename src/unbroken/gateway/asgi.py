@@ -1,0 +1,155 @@
+"""One exchange with a client, as ASGI has it: its request's body, and the way of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from unbroken.relay.messages import Headers, ResponseHead, header_of
+from unbroken.relay.pump import AbortHow
+
+__all__ = [
+    "AsgiDownstream",
+    "ClientLeftError",
+    "Receive",
+    "Scope",
+    "Send",
+    "TooLargeError",
+    "headers_of",
+    "read_body",
+    "target_of",
+]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class ClientLeftError(Exception):
+    """The client went before its request was whole."""
+
+
+class TooLargeError(Exception):
+    """The request's body is larger than allowed."""
+
+
+def headers_of(scope: Scope) -> Headers:
+    """Return the request's headers, as they came."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+
+
+def target_of(scope: Scope) -> str:
+    """Return path and query as they came, still percent-encoded."""
+    path: str = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    query: str = scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        TooLargeError: As soon as more than ``limit_bytes`` are announced, or have come.
+        ClientLeftError: If it does not come to its end.
+    """
+    announced = header_of(headers, "content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit_bytes:
+        raise TooLargeError
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")  # the common case: no copy
+        if len(body) > limit_bytes:
+            raise TooLargeError
+        return body
+    parts, size = [], 0
+    while True:
+        if message["type"] != "http.request":
+            raise ClientLeftError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit_bytes:
+            raise TooLargeError
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+
+
+class AsgiDownstream:
+    """Who is answered; an `unbroken.relay.pump.Downstream`.
+
+    Attributes:
+        started: Whether the head was sent.
+        sent_bytes: How much of the body was.
+        lost: Whether the client was seen to leave before the end.
+
+    Args:
+        scope: The request.
+        receive: ASGI's, with the request's body read already, or to be read by `request_body`.
+        send: ASGI's.
+        more: Headers that every answer gets beside its own; filled up to its start.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, more: Headers) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._more = more
+        self.started = False
+        self.sent_bytes = 0
+        self.lost = False
+        self._body_read: asyncio.Event | None = None  # set while the body comes yet
+
+    def request_body(self) -> AsyncIterator[bytes]:
+        """Return the request's body as it comes, for a request that is only passed on.
+
+        Iterating raises `ClientLeftError` if the body does not come to its end.
+        """
+        self._body_read = asyncio.Event()
+        return self._read_body(self._body_read)
+
+    async def _read_body(self, read: asyncio.Event) -> AsyncIterator[bytes]:
+        try:
+            more = True
+            while more:
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    self.lost = True
+                    raise ClientLeftError
+                more = message.get("more_body", False)
+                if message.get("body"):
+                    yield message["body"]
+        finally:
+            read.set()
+
+    async def start(self, head: ResponseHead) -> None:
+        self.started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": head.status,
+                "headers": [
+                    (name.lower().encode("latin-1"), value.encode("latin-1"))
+                    for name, value in (*head.headers, *self._more)
+                ],
+            }
+        )
+
+    async def write(self, data: bytes) -> None:
+        self.sent_bytes += len(data)
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def abort(self, how: AbortHow) -> None:
+        abort = self._scope.get("extensions", {}).get("unbroken.abort")
+        if abort is not None:  # a server that is not ours closes when the app returns
+            abort(how)
+
+    async def left(self) -> None:
+        if self._body_read is not None:  # until then what is received is the body
+            await self._body_read.wait()
+        while not self.lost and (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.lost = True

@@ -1,0 +1,81 @@
+"""A client's request, made one for an upstream: its address, its keys, what it asks for."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from unbroken.core.dialects import by_name, recognise_request
+from unbroken.core.dialects.base import Dialect
+from unbroken.core.request import Request
+from unbroken.gateway.callers import KEY_HEADERS, Callers
+from unbroken.gateway.routes import Route
+from unbroken.relay.messages import Headers
+
+__all__ = ["dialect_of", "model_of", "upstream_headers"]
+
+_IN_PATH = re.compile(r"/models?/([^/:]+)")  # Gemini and Bedrock name it there
+
+
+class _Model(msgspec.Struct):
+    model: str | None = None
+
+
+_model = msgspec.json.Decoder(_Model)
+
+
+def dialect_of(method: str, target: str) -> Dialect | None:
+    """Return the dialect that a path speaks, or None."""
+    if method != "POST":
+        return None
+    return recognise_request(Request(method=method, url=f"http://gateway{target}"))
+
+
+def model_of(target: str, body: bytes) -> str | None:
+    """Return the model that a request asks for, or None if it names none."""
+    try:
+        named = _model.decode(body).model if body else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        named = None
+    if named is None and (found := _IN_PATH.search(target)) is not None:
+        named = found[1]
+    return named
+
+
+def upstream_headers(
+    headers: Headers, route: Route, callers: Callers, dialect: Dialect | None, *, forward_key: bool
+) -> Headers:
+    """Return the headers that go upstream.
+
+    What is meant for the gateway stays here; where the upstream has a key of the gateway's own,
+    no key of the caller's goes with it.
+
+    Args:
+        headers: As they came.
+        route: Where they go.
+        callers: Whose keys are the gateway's.
+        dialect: What the path speaks.
+        forward_key: Whether Idempotency-Key goes too.
+    """
+    upstream = route.upstream
+    pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    kept: Headers = []
+    for name, value in callers.forwarded(pairs):
+        if name.startswith(b"x-unbroken-") or (name == b"idempotency-key" and not forward_key):
+            continue
+        if name == b"last-event-id" or (upstream.key is not None and name in KEY_HEADERS):
+            continue
+        kept.append((name.decode("latin-1"), value.decode("latin-1")))
+    if upstream.key is not None:
+        speaks = by_name(upstream.dialect) if upstream.dialect else dialect
+        key = (
+            {"authorization": f"Bearer {upstream.key}"}
+            if speaks is None
+            else speaks.key_headers(upstream.key)
+        )
+        kept += key.items()
+    if upstream.headers:
+        kept = [pair for pair in kept if pair[0] not in upstream.headers]
+        kept += upstream.headers.items()
+    return kept

@@ -1,0 +1,328 @@
+"""One LLM stream, healed: the core's driver over an upstream, as something that can be pumped.
+
+    UpstreamClient -> AsyncDriver (the core) -> Healed -> pump -> Beating -> the client or a journal
+
+Where the route lists other targets the driver sends the first request too, so that they can take
+over when there is no answer at all. Without targets, what fails before a stream began is passed on
+as it is: clients retry that themselves, and both would multiply.
+
+Nothing goes downstream before there is something to deliver (or a heartbeat is due), so that a
+stream that fails before its first byte still has an HTTP status to say it with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from unbroken.core.dialects.base import Dialect
+from unbroken.core.errors import StreamingError
+from unbroken.core.events import ProviderError, TextRun
+from unbroken.core.faults import FaultKind
+from unbroken.core.options import Options
+from unbroken.core.outcome import Outcome
+from unbroken.core.request import Request
+from unbroken.drivers.asynchronous import AsyncDriver
+from unbroken.gateway.answers import error_frame, http_error
+from unbroken.gateway.upstreams import DriverBody, DriverUpstream, Upstreams, refusal_of
+from unbroken.relay.messages import Headers, RelayRequest, ResponseHead, UpstreamError
+from unbroken.relay.pump import AbortHow, Downstream, Upstream
+from unbroken.relay.upstream import UpstreamClient
+from unbroken.telemetry import Callbacks, Observer
+from unbroken.telemetry.health import StreamHealth
+
+__all__ = ["Asked", "Beating", "Healed", "Said", "open_stream"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request for a stream, ready to be sent.
+
+    Attributes:
+        request: What goes upstream, with its absolute URL.
+        dialect: What it speaks.
+        options: How the stream is treated.
+        client: The upstream that the route chose.
+        heartbeat_s: Longest silence downstream, in seconds; None sends no heartbeats.
+        observer: Who hears of it beside its health.
+    """
+
+    request: Request
+    dialect: Dialect
+    options: Options
+    client: UpstreamClient
+    heartbeat_s: float | None = 15.0
+    observer: Observer = field(default_factory=Callbacks)
+
+    @property
+    def owned(self) -> bool:
+        """Whether the first request is the driver's too."""
+        return bool(self.options.targets) and self.options.mode == "heal"
+
+
+async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) -> Upstream:
+    """Send a request for a stream; return its answer once there is something of it to send.
+
+    That may be an answer of the gateway's own, or one of the provider's that is no stream.
+    """
+    body: DriverBody | None = None
+    if not asked.owned:
+        try:
+            answer = await asked.client.ask(_relayed(asked))
+        except UpstreamError as error:
+            health.error(FaultKind.CONNECT_FAILED.value, str(error))
+            health.end("failed")
+            return _unanswered(asked.dialect.name, error)
+        body = DriverBody(answer)
+        if not 200 <= body.status < 300 or not body.readable:
+            if body.status >= 300:
+                health.error(FaultKind.HTTP_ERROR.value, f"the provider answered {body.status}")
+            health.end("failed" if body.status >= 300 else "unread")
+            return answer
+    asking = DriverUpstream(upstreams, asked.client)
+    driver = AsyncDriver(
+        asked.request,
+        asked.dialect,
+        options=asked.options,
+        observer=asked.observer,
+        upstream=asking,
+        body=body,
+        health=health,
+    )
+    healed = Healed(driver, asked, _head(asked, body))
+    try:
+        return await healed.begin(asking)
+    except BaseException:
+        healed.close()
+        raise
+
+
+class Healed:
+    """A stream on its way through the core; an `unbroken.relay.pump.Upstream`.
+
+    Attributes:
+        head: Status line and headers for the client.
+    """
+
+    def __init__(self, driver: AsyncDriver, asked: Asked, head: ResponseHead) -> None:
+        self.head = head
+        self._driver = driver
+        self._asked = asked
+        self._first: asyncio.Future[bytes] | None = None
+        self._told = False  # the provider's own error frame, or ours
+        self._failure: UpstreamError | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome; final once the stream is over."""
+        return self._driver.outcome
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether what was sent ends with a whole frame, so that a heartbeat may follow."""
+        return self._driver.whole_frames
+
+    async def begin(self, asking: DriverUpstream) -> Upstream:
+        """Wait for the first delivery, but no longer than a client may be left in silence.
+
+        Returns:
+            This stream, or what is said in its place if it failed before anything was sent.
+        """
+        first = asyncio.ensure_future(self._delivered())
+        try:
+            await asyncio.wait((first,), timeout=self._asked.heartbeat_s)
+        except asyncio.CancelledError:
+            first.cancel()
+            raise
+        self._first = first
+        if not first.done() or first.exception() is None:
+            return self
+        error = first.exception()
+        self._first = None
+        if isinstance(error, StreamingError):
+            return self._instead(error, asking)
+        if isinstance(error, UpstreamError):  # only observed: as without us
+            return _unanswered(self._asked.dialect.name, error)
+        assert error is not None
+        raise error
+
+    def _instead(self, error: StreamingError, asking: DriverUpstream) -> Upstream:
+        if error.fault.kind is FaultKind.HTTP_ERROR and asking.refused is not None:
+            return Said(*refusal_of(asking.refused))
+        status = 504 if error.fault.kind in (FaultKind.STALLED, FaultKind.SLOW_DRIP) else 502
+        # What the ladder allows was tried; the client's own retries would do it all again.
+        headers: Headers = [("x-should-retry", "false")] if error.outcome.recoveries else []
+        name = self._asked.dialect.name
+        return Said(*http_error(name, status, error.code, _message(error), headers=headers))
+
+    async def read(self) -> bytes:
+        """Return the next whole frames; ``b""`` at a proven end.
+
+        Raises:
+            UpstreamError: If the stream failed; the frame that says so was returned before.
+        """
+        if self._failure is not None:
+            raise self._failure
+        first, self._first = self._first, None
+        try:
+            return await (self._delivered() if first is None else first)
+        except StreamingError as error:
+            self._failure = UpstreamError(
+                how="incomplete", address=self._asked.request.host, detail=error.code
+            )
+            if self._told:
+                raise self._failure from error
+            return error_frame(self._asked.dialect.name, error.code, _message(error))
+
+    async def _delivered(self) -> bytes:
+        driver = self._driver
+        try:
+            while True:
+                delivery = await driver.__anext__()
+                events = delivery.events
+                if type(events) is not TextRun and not self._told:
+                    self._told = any(type(event) is ProviderError for event in events)
+                if delivery.data:
+                    return delivery.data
+        except StopAsyncIteration:
+            return b""
+
+    def close(self) -> None:
+        """Let go of the connection, and settle the outcome. May come twice."""
+        if self._first is not None:
+            self._first.cancel()
+        self._driver.leave()
+
+
+class Said:
+    """A whole answer that is there already; an `unbroken.relay.pump.Upstream`."""
+
+    def __init__(self, head: ResponseHead, body: bytes) -> None:
+        self.head = head
+        self._body = body
+
+    async def read(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    def close(self) -> None:
+        pass
+
+
+class Beating:
+    """Put heartbeats before a downstream: so that nothing on the way takes silence for death.
+
+    An `unbroken.relay.pump.Downstream` before another. A proxy that cuts silent connections, and
+    a client that waits only so long for a byte, are why.
+
+    Args:
+        inner: Who is answered.
+        heartbeat: What is sent, between frames only.
+        every_s: After how much silence, in seconds.
+        between_frames: Whether what was sent ends with a whole frame.
+    """
+
+    def __init__(
+        self,
+        inner: Downstream,
+        heartbeat: bytes,
+        every_s: float,
+        between_frames: Callable[[], bool],
+    ) -> None:
+        self._inner = inner
+        self._heartbeat = heartbeat
+        self._every_s = every_s
+        self._between_frames = between_frames
+        self._loop = asyncio.get_running_loop()
+        self._last_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._writing = False
+
+    async def start(self, head: ResponseHead) -> None:
+        await self._inner.start(head)
+        if 200 <= head.status < 300:
+            self._timer = self._loop.call_later(self._every_s, self._ring)
+
+    async def write(self, data: bytes) -> None:
+        self._last_s = self._loop.time()
+        self._writing = True
+        await self._inner.write(data)
+        self._writing = False
+
+    async def end(self) -> None:
+        self.stop()
+        await self._inner.end()
+
+    async def abort(self, how: AbortHow) -> None:
+        self.stop()
+        await self._inner.abort(how)
+
+    async def left(self) -> None:
+        await self._inner.left()
+
+    def stop(self) -> None:
+        """Send no more. To be called at the end, whatever that was."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        due = self._last_s + self._every_s
+        if now >= due and not self._writing and self._between_frames():
+            self._last_s = due = now
+            due += self._every_s
+            # The task is held, or the loop could forget it.
+            self._beat = self._loop.create_task(self._inner.write(self._heartbeat))
+        self._timer = self._loop.call_at(max(due, now + 0.05), self._ring)
+
+
+def _relayed(asked: Asked) -> RelayRequest:
+    request = asked.request
+    target = request.url[len(asked.client.options.url.rstrip("/")) :]
+    return RelayRequest(
+        method=request.method, target=target, headers=list(request.headers), body=request.body
+    )
+
+
+def _head(asked: Asked, body: DriverBody | None) -> ResponseHead:
+    """Return the head for the client: the provider's, but for what no longer holds."""
+    kind = asked.dialect.content_types[0]
+    given = [] if body is None else body.head.headers
+    headers = [pair for pair in given if pair[0].lower() not in _WRITTEN_HERE]
+    typed = "" if body is None else body.headers.get("content-type", "")
+    plain = typed.partition(";")[0].strip().lower()
+    if asked.options.mode == "observe" or plain in asked.dialect.content_types:
+        kind = typed or kind
+    headers += [
+        ("content-type", kind),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+    ]
+    return ResponseHead(status=200 if body is None else body.status, headers=headers)
+
+
+_WRITTEN_HERE = frozenset(
+    {"cache-control", "content-encoding", "content-length", "content-type", "x-accel-buffering"}
+)
+
+
+def _unanswered(dialect: str, error: UpstreamError) -> Said:
+    status = 504 if error.how == "silent" else 502
+    message = f"{error}; nothing of an answer came"
+    return Said(*http_error(dialect, status, FaultKind.CONNECT_FAILED.value, message))
+
+
+def _message(error: StreamingError) -> str:
+    """Return what happened, for a client of any language: without the names of Python's API."""
+    outcome = error.outcome
+    parts = [f"{error.code}: {error.fault.detail}"]
+    if outcome.recoveries:
+        ways = ", ".join(record.rung for record in outcome.attempts[1:])
+        parts.append(f"{outcome.recoveries} recoveries tried ({ways})")
+    elif outcome.skipped:
+        parts.append(f"not recovered ({outcome.skipped[-1].rung}: {outcome.skipped[-1].why})")
+    parts.append("do not treat the answer as complete")
+    return "; ".join(parts)

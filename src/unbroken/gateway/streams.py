@@ -1,0 +1,225 @@
+"""All streams of one gateway: begun, read on from the journal, stopped.
+
+A plain stream runs in the task of its request. One that its client may come back to runs in a task
+of its own and writes to the journal; then the first client is a reader like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from unbroken.core.dialects import DIALECTS
+from unbroken.gateway import resume
+from unbroken.gateway.answers import error_frame
+from unbroken.gateway.exchange import Exchange
+from unbroken.gateway.relaying import Asked
+from unbroken.gateway.resume import Attach, Begun, NotKept, Refused, ResumeService, serve_reader
+from unbroken.gateway.routes import Route
+from unbroken.gateway.staying import Staying
+from unbroken.gateway.streaming import Run, relay, write_to_journal
+from unbroken.gateway.upstreams import Upstreams
+from unbroken.journal import JournalError, Writer, WriterLostError
+from unbroken.relay.messages import Headers, ResponseHead
+from unbroken.relay.pump import Watch
+from unbroken.telemetry.health import HealthMonitor
+
+__all__ = ["Streams"]
+
+_log = logging.getLogger("unbroken.gateway")
+
+
+class Streams:
+    """Serves streams.
+
+    Args:
+        service: Decides about those that can be read on.
+        monitor: Observes all of them.
+    """
+
+    def __init__(self, service: ResumeService, monitor: HealthMonitor) -> None:
+        self._service = service
+        self._monitor = monitor
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def unattended(self) -> int:
+        """Streams that run in tasks of their own, whether anybody reads them or not."""
+        return len(self._tasks)
+
+    async def aclose(self) -> None:
+        """Cut what still runs, and close the journal."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._service.journal.aclose()
+
+    # A request for a stream -----------------------------------------------------------------
+
+    async def serve(
+        self,
+        exchange: Exchange,
+        asked: Asked,
+        route: Route,
+        upstreams: Upstreams,
+        *,
+        model: str,
+        keep: Callable[[], Callable[[], None]],
+    ) -> None:
+        """Serve a request for a stream.
+
+        Args:
+            exchange: The request.
+            asked: What goes upstream.
+            route: By which it goes.
+            upstreams: All that may be asked.
+            model: What the request names.
+            keep: Keeps the configuration in force until what it returns is called: for a
+                stream that outlives its request.
+        """
+        begun = await self._service.begin(
+            resume.Asked(
+                method=exchange.method,
+                target=exchange.target,
+                headers=exchange.headers,
+                body=asked.request.body,
+                scope=None if exchange.caller is None else exchange.caller.scope,
+                dialect=asked.dialect.name,
+                wire=asked.dialect.wire,
+                model=model,
+                provider=route.provider,
+                route=route.name,
+            )
+        )
+        if isinstance(begun, Refused):
+            await self._refuse(exchange, begun)
+            return
+        if isinstance(begun, Attach):
+            await self._read(exchange, begun, route.heartbeat_s)
+            return
+        health = self._monitor.start(
+            begun.writer.meta.id if isinstance(begun, Begun) else None,
+            provider=route.provider,
+            model=model,
+            dialect=asked.dialect.name,
+            route=route.name,
+            team="" if exchange.caller is None else exchange.caller.team,
+        )
+        run = Run(asked, upstreams, health)
+        if isinstance(begun, NotKept):
+            if begun.reason:
+                exchange.more.append(("x-unbroken-not-kept", begun.reason))
+            await self._relay(exchange, run, route)
+            return
+        leaving = route.on_disconnect_resumable
+        keep_s = None if leaving.kind == "drain" else leaving.keep_s
+        task = asyncio.create_task(self._write(run, begun.writer, keep_s, keep()))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await self._read(exchange, begun, route.heartbeat_s)
+
+    async def _relay(self, exchange: Exchange, run: Run, route: Route) -> None:
+        leaving, downstream = route.on_disconnect, exchange.downstream
+        if leaving.kind == "cancel":
+            passage = await relay(run, downstream)
+        else:
+            keep_s = None if leaving.kind == "drain" else leaving.keep_s
+            passage = await relay(run, Staying(downstream, keep_s))
+        if downstream.lost:
+            run.health.left(self._monitor.clock())
+        if passage.ended == "left" and run.outcome is None:
+            run.health.end("cancelled")
+
+    async def _write(
+        self, run: Run, writer: Writer, keep_s: float | None, release: Callable[[], None]
+    ) -> None:
+        try:
+            passage = await write_to_journal(run, writer, keep_s=keep_s)
+            if passage.ended == "left" and run.outcome is None:
+                run.health.end("cancelled")
+        except Exception as bug:  # noqa: BLE001 - told; its readers hear that it failed
+            run.health.internal_error(bug)
+            _log.error("a stream ended by a bug of ours (%s)", type(bug).__name__, exc_info=bug)
+        finally:
+            release()
+
+    # Reading from the journal ----------------------------------------------------------------
+
+    async def attach(self, exchange: Exchange, stream_id: str) -> None:
+        """Answer ``GET /streams/{id}``: the stream from the place that is asked for."""
+        scope = None if exchange.caller is None else exchange.caller.scope
+        found = await self._service.attach(stream_id, exchange.headers, scope)
+        if isinstance(found, Refused):
+            await self._refuse(exchange, found)
+        else:
+            await self._read(exchange, found, _HEARTBEAT_S)
+
+    async def stop(self, exchange: Exchange, stream_id: str) -> None:
+        """Answer ``DELETE /streams/{id}``: the stream ends for everybody."""
+        scope = None if exchange.caller is None else exchange.caller.scope
+        stopped = await self._service.stop(stream_id, exchange.headers, scope)
+        if isinstance(stopped, Refused):
+            await self._refuse(exchange, stopped)
+        else:
+            await exchange.answer(ResponseHead(status=stopped.status, headers=_EMPTY))
+
+    async def _read(
+        self, exchange: Exchange, found: Attach | Begun, heartbeat_s: float | None
+    ) -> None:
+        """Serve a client from the journal, until the stream's end or its own."""
+        reader, downstream = found.reader, exchange.downstream
+        try:
+            with Watch(downstream) as watch:
+                try:
+                    await self._read_to_end(exchange, found, heartbeat_s)
+                except asyncio.CancelledError:
+                    if not watch.fired():
+                        raise
+        finally:
+            await reader.aclose()
+
+    async def _read_to_end(
+        self, exchange: Exchange, found: Attach | Begun, heartbeat_s: float | None
+    ) -> None:
+        reader, downstream = found.reader, exchange.downstream
+        dialect = reader.meta.dialect
+        try:
+            head = found.head if isinstance(found, Attach) else await reader.head()
+            if head is None:
+                await self._refuse(exchange, _NEVER_BEGAN)
+                return
+            more = found.headers if head.status < 300 else []
+            await downstream.start(ResponseHead(status=head.status, headers=[*head.headers, *more]))
+            end = await serve_reader(
+                reader,
+                downstream,
+                found.marker,
+                DIALECTS[dialect].heartbeat if dialect in DIALECTS else None,
+                heartbeat_s,
+                found.state_prefix if isinstance(found, Attach) else b"",
+            )
+        except JournalError as error:
+            kind = "writer-lost" if isinstance(error, WriterLostError) else "journal-lost"
+            if not downstream.started:
+                await self._refuse(exchange, Refused(status=503, kind=kind, text=str(error)))
+                return
+            message = f"{kind}: {error}; do not treat the answer as complete"
+            await downstream.write(error_frame(dialect, kind, message))
+            await downstream.abort("fin")
+            return
+        if end.well or head.status >= 300:
+            await downstream.end()
+        else:  # the log's last frame says why
+            await downstream.abort("fin")
+
+    @staticmethod
+    async def _refuse(exchange: Exchange, refused: Refused) -> None:
+        await exchange.refuse(refused.status, refused.kind, refused.text, refused.headers)
+
+
+_HEARTBEAT_S = 15.0
+_EMPTY: Headers = [("content-length", "0")]
+_NEVER_BEGAN = Refused(
+    status=502, kind="stream-not-begun", text="the stream failed before an answer began"
+)
