@@ -78,6 +78,8 @@ class AsyncDriver(Driver):
                 self._away = True
                 if self._sink is not None:
                     self._sink.write(action.events)  # type: ignore[union-attr]
+                if self._health is not None:
+                    self._show(action)  # type: ignore[arg-type]
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 await self._connect(action)
@@ -143,6 +145,8 @@ class AsyncDriver(Driver):
         if self._loop is None or not body.can_abort:
             self.record.limits = "scope"
         self.stream.connected(body.status, body.headers, self.clock(), problem)
+        if self._health is not None:
+            self._health.answered(self.clock())
 
     async def _problem(self, body: AsyncBody) -> bytes:
         """Return what a response that is no stream says, as far as it comes soon."""
@@ -167,7 +171,10 @@ class AsyncDriver(Driver):
         try:
             if self._away:
                 self._away = False
-                stream.resume(self.clock())
+                now = self.clock()
+                stream.resume(now)
+                if self._health is not None:
+                    self._health.resumed(now)
             if self._timer is None and self.record.limits == "socket":
                 stream.handle_timer(self.clock())  # a flood of pings leaves no read that waits
                 if not stream.reading:
@@ -290,12 +297,18 @@ class AsyncDriver(Driver):
         self._settle()
         await self._disconnect()
 
-    def __del__(self) -> None:
-        # Abandoned: nobody can await any more, but the socket can be let go at once.
-        if self._body is not None:
-            self._disarm()
-            self._body.abort()
+    def leave(self) -> None:
+        """Leave from where nobody can await: the socket is let go at once."""
+        self._disarm()
+        body, self._body = self._body, None
+        if body is not None:
+            body.abort()
+        if not self.stream.over:
             self._settle()
+
+    def __del__(self) -> None:
+        if getattr(self, "_body", None) is not None:
+            self.leave()  # abandoned
 
 
 def _ring(driver: weakref.ref[AsyncDriver]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from unbroken.core.actions import FinishStream
+from unbroken.core.actions import Deliver, FinishStream
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.errors import error_class
 from unbroken.core.events import Event
@@ -21,7 +21,8 @@ from unbroken.drivers.upstream import Wording
 from unbroken.governor import shared_budget
 from unbroken.journal import open_spill
 from unbroken.sinks.base import GuardedSink
-from unbroken.telemetry import Observer
+from unbroken.telemetry import Observer, StreamHealth
+from unbroken.telemetry.observer import Beside
 
 __all__ = ["ABORTED", "PROBLEM_BYTES", "PROBLEM_S", "Driver", "Record", "no_events"]
 
@@ -75,6 +76,7 @@ class Driver:
         sent: The request was sent already.
         clock: Seconds, monotonic.
         sink: Gets every delivery before the consumer does; closed with the stream.
+        health: Watches the stream: deliveries too.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Driver:
         sent: bool,
         clock: Callable[[], float] = time.monotonic,
         sink: GuardedSink | None = None,
+        health: StreamHealth | None = None,
     ) -> None:
         self.clock = clock
         now = clock()
@@ -109,7 +112,8 @@ class Driver:
         self._sink = sink
         self.record = Record(self.stream)
         self._wording = wording
-        self._observer = observer
+        self._observer = observer if health is None else Beside(observer, health)
+        self._health = health
         self._read_error: Exception | None = None
         self._bypassed = False
         self._dead = False  # nothing of the body may be passed on any more
@@ -122,6 +126,11 @@ class Driver:
     def outcome(self) -> Outcome:
         """The outcome; final once the stream is over."""
         return self.stream.outcome
+
+    @property
+    def whole_frames(self) -> bool:
+        """Whether each delivery ends where a frame does, so that bytes may be put between."""
+        return not self._bypassed and self.stream.options.mode != "observe"
 
     def _why_not_now(self, now: float, request: Request) -> str | None:
         """Return why nothing of ours should be sent where this request goes, or None."""
@@ -136,6 +145,15 @@ class Driver:
         self._report_attempts()
         for notice in self.stream.take_notices():
             self._observer.notice(notice)
+
+    def _show(self, delivery: Deliver) -> None:
+        """Show a delivery to who watches the stream's health."""
+        assert self._health is not None
+        try:
+            self._health.delivered(delivery.data, delivery.events, self.clock())
+        except Exception as bug:  # noqa: BLE001 - told; the stream goes on unwatched
+            self._health = None
+            self._observer.internal_error(bug)
 
     def _next_look(self, now: float) -> float | None:
         """Return when to look at the time again while a read waits.
@@ -241,6 +259,8 @@ class Driver:
         self._observer.internal_error(bug)
         self._bypassed = True
         self.stream.received.release()
+        if self._health is not None:
+            self._health.stepped_aside()
         if self._sink is not None:
             self._sink.abandon("unbroken itself failed, and what came after was not read")
         return rest

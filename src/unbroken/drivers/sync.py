@@ -72,6 +72,8 @@ class SyncDriver(Driver):
                 self._away = True
                 if self._sink is not None:
                     self._sink.write(action.events)  # type: ignore[union-attr]
+                if self._health is not None:
+                    self._show(action)  # type: ignore[arg-type]
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 self._connect(action)
@@ -118,6 +120,8 @@ class SyncDriver(Driver):
                 body.limit_reads(max(0.001, due - self.clock()))
         problem = b"" if 200 <= body.status < 300 else self._problem(body)
         self.stream.connected(body.status, body.headers, self.clock(), problem)
+        if self._health is not None:
+            self._health.answered(self.clock())
 
     def _problem(self, body: Body) -> bytes:
         """Return what a response that is no stream says, as far as it comes soon."""
@@ -143,6 +147,8 @@ class SyncDriver(Driver):
             if self._away:
                 self._away = False
                 stream.resume(now)
+                if self._health is not None:
+                    self._health.resumed(now)
             if self._alarm.planned is None:
                 stream.handle_timer(now)  # a flood of pings leaves no blocked read to wake
                 if not self._still_reading():

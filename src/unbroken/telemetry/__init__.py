@@ -1,8 +1,32 @@
-"""What is told about streams: the observer protocol."""
+"""What is told about streams: the observer protocol, their health, and the live page."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from unbroken.telemetry.health import HealthMonitor, HealthReport, StreamHealth
 from unbroken.telemetry.observer import Callbacks, Observer
 from unbroken.telemetry.raw_frames import log_raw_frames
 
-__all__ = ["Callbacks", "Observer", "log_raw_frames"]
+if TYPE_CHECKING:
+    from unbroken.telemetry.page import asgi_app
+
+__all__ = [
+    "Callbacks",
+    "HealthMonitor",
+    "HealthReport",
+    "Observer",
+    "StreamHealth",
+    "asgi_app",
+    "log_raw_frames",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is asked for: the page stands on packages that streams do not need.
+    if name == "asgi_app":
+        from unbroken.telemetry.page import asgi_app
+
+        return asgi_app
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from unbroken.core.actions import Notice, Reconnecting, StallNotice
 from unbroken.core.outcome import Outcome
 
-__all__ = ["Callbacks", "Observer", "must_be_plain"]
+__all__ = ["Beside", "Callbacks", "Observer", "must_be_plain"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger("unbroken")
@@ -93,3 +93,37 @@ class Callbacks:
             if name not in self._told:
                 self._told.add(name)
                 _log.warning("%s raised %s; the stream goes on", name, type(error).__name__)
+
+
+class Beside:
+    """Tell a second observer what the first is told. The second cannot harm the stream.
+
+    Args:
+        observer: Hears of everything first.
+        beside: Hears of it then; if it raises, that is logged once.
+    """
+
+    def __init__(self, observer: Observer, beside: Observer) -> None:
+        self._observer = observer
+        self._beside = beside
+        self._told = False
+
+    def notice(self, notice: Notice) -> None:
+        self._observer.notice(notice)
+        self._call(self._beside.notice, notice)
+
+    def outcome(self, outcome: Outcome) -> None:
+        self._observer.outcome(outcome)
+        self._call(self._beside.outcome, outcome)
+
+    def internal_error(self, error: Exception) -> None:
+        self._observer.internal_error(error)
+        self._call(self._beside.internal_error, error)
+
+    def _call(self, function: Callable[[_T], object], value: _T) -> None:
+        try:
+            function(value)
+        except Exception as error:  # noqa: BLE001 - who only watches must not end a stream
+            if not self._told:
+                self._told = True
+                _log.exception("telemetry raised %s; the stream goes on", type(error).__name__)

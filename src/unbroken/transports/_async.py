@@ -10,7 +10,7 @@ from unbroken.core.options import Options
 from unbroken.core.request import Request
 from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.sinks.base import GuardedSink, Sink
-from unbroken.telemetry import Callbacks, Observer
+from unbroken.telemetry import Callbacks, HealthMonitor, Observer
 from unbroken.transports._family import (
     LiveStreams,
     ResponseFacts,
@@ -19,6 +19,7 @@ from unbroken.transports._family import (
     is_protected,
     response_headers,
     treatment_for,
+    watched,
 )
 
 __all__ = ["AsyncByteStream", "AsyncTransport", "Body"]
@@ -96,6 +97,7 @@ class AsyncTransport:
         options: How to treat streams.
         observer: Who hears of stalls, reconnections and outcomes.
         sink: Makes the sink of each stream.
+        health: Watches each stream.
     """
 
     library: ModuleType
@@ -108,16 +110,19 @@ class AsyncTransport:
         options: Options | None = None,
         observer: Observer | None = None,
         sink: Callable[[], Sink] | None = None,
+        health: HealthMonitor | None = None,
     ) -> None:
         self._inner = inner
         self._options = checked(options)
         self._live = LiveStreams()
         self._observer = observer or Callbacks()
         self._make_sink = sink
+        self._health = health
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
         treatment = treatment_for(request, self._options, self._observer)
+        began = None if self._health is None else self._health.clock()
         response = await self._inner.handle_async_request(request)
         if treatment is None or not is_protected(treatment, response):
             return response
@@ -131,6 +136,7 @@ class AsyncTransport:
                 upstream=_Upstream(self.library, request, self._inner),
                 body=Body(response),
                 sink=sink,
+                health=watched(self._health, treatment.request, treatment.dialect, began),
             )
         except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
             self._observer.internal_error(bug)

@@ -20,7 +20,8 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.recovery.capabilities import check_rows
 from unbroken.core.request import Request
-from unbroken.telemetry import Observer
+from unbroken.telemetry import HealthMonitor, Observer, StreamHealth
+from unbroken.telemetry.health import names_of
 from unbroken.transports._decoding import Inflater, inflater_for
 from unbroken.transports._errors import exception_for, explain
 
@@ -33,6 +34,7 @@ __all__ = [
     "in_mode",
     "treatment_for",
     "response_headers",
+    "watched",
 ]
 
 MODE_HEADER = "x-unbroken-mode"
@@ -190,6 +192,23 @@ def response_headers(treatment: Treatment, response: Any) -> Any:
     if treatment.options.mode != "observe" and given not in treatment.dialect.content_types:
         headers["content-type"] = treatment.dialect.content_types[0]
     return headers
+
+
+def watched(
+    monitor: HealthMonitor | None, request: Request, dialect: Dialect, began: float | None = None
+) -> StreamHealth | None:
+    """Have a monitor watch a stream that begins; None where there is no monitor.
+
+    Args:
+        monitor: The user's.
+        request: What is asked.
+        dialect: How.
+        began: When the request was sent, if it was.
+    """
+    if monitor is None:
+        return None
+    provider, model = names_of(request)
+    return monitor.start(provider=provider, model=model, dialect=dialect.name, began=began)
 
 
 class ResponseFacts:

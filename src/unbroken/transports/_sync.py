@@ -10,7 +10,7 @@ from unbroken.core.options import Options
 from unbroken.core.request import Request
 from unbroken.drivers.sync import SyncDriver
 from unbroken.sinks.base import GuardedSink, Sink
-from unbroken.telemetry import Callbacks, Observer
+from unbroken.telemetry import Callbacks, HealthMonitor, Observer
 from unbroken.transports._family import (
     LiveStreams,
     ResponseFacts,
@@ -19,6 +19,7 @@ from unbroken.transports._family import (
     is_protected,
     response_headers,
     treatment_for,
+    watched,
 )
 
 __all__ = ["Body", "ByteStream", "SyncTransport"]
@@ -93,6 +94,7 @@ class SyncTransport:
         options: How to treat streams.
         observer: Who hears of stalls, reconnections and outcomes.
         sink: Makes the sink of each stream.
+        health: Watches each stream.
     """
 
     library: ModuleType
@@ -105,16 +107,19 @@ class SyncTransport:
         options: Options | None = None,
         observer: Observer | None = None,
         sink: Callable[[], Sink] | None = None,
+        health: HealthMonitor | None = None,
     ) -> None:
         self._inner = inner
         self._options = checked(options)
         self._live = LiveStreams()
         self._observer = observer or Callbacks()
         self._make_sink = sink
+        self._health = health
 
     def handle_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
         treatment = treatment_for(request, self._options, self._observer)
+        began = None if self._health is None else self._health.clock()
         response = self._inner.handle_request(request)
         if treatment is None or not is_protected(treatment, response):
             return response
@@ -128,6 +133,7 @@ class SyncTransport:
                 upstream=_Upstream(self.library, request, self._inner),
                 body=Body(response, request),
                 sink=sink,
+                health=watched(self._health, treatment.request, treatment.dialect, began),
             )
         except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
             self._observer.internal_error(bug)
