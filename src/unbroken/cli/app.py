@@ -24,6 +24,7 @@ from unbroken.cli.demo import demo
 from unbroken.cli.doctor import doctor
 from unbroken.cli.lab import lab_app
 from unbroken.cli.screen import CliError, say_error
+from unbroken.cli.serve import serve
 
 __all__ = ["app", "run"]
 
@@ -118,7 +119,7 @@ def _global(
     """
 
 
-for _command in (demo, ask, check, decode, doctor):
+for _command in (demo, ask, check, decode, doctor, serve):
     app.command(_command.__name__, help=_help(_command))(_command)
 app.add_typer(lab_app(_help), name="lab")
 
