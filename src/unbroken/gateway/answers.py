@@ -97,7 +97,8 @@ def _sse(value: dict[str, Any], event: str = "") -> bytes:
 def _http_shape(dialect: str, status: int, kind: str, message: str) -> Any:
     match dialect:
         case "anthropic-messages":
-            name = _ANTHROPIC.get(status, "api_error")
+            plain = "invalid_request_error" if status < 500 else "api_error"
+            name = _ANTHROPIC.get(status, plain)
             return {"type": "error", "error": {"type": name, "message": message}}
         case "gemini" | "gemini-interactions":
             return _google(status, message)
@@ -108,7 +109,8 @@ def _http_shape(dialect: str, status: int, kind: str, message: str) -> Any:
         case "cohere" | "bedrock-converse" | "bedrock-invoke":
             return {"message": message}
         case _:
-            return _openai(kind, message, _OPENAI.get(status, "server_error"))
+            plain = "invalid_request_error" if status < 500 else "server_error"
+            return _openai(kind, message, _OPENAI.get(status, plain))
 
 
 def _openai(kind: str, message: str, type: str = "server_error") -> dict[str, Any]:
@@ -120,25 +122,16 @@ def _google(status: int, message: str) -> dict[str, Any]:
 
 
 _OPENAI = {
-    400: "invalid_request_error",
-    401: "invalid_request_error",
     403: "permission_error",
-    404: "invalid_request_error",
     409: "conflict",
-    413: "invalid_request_error",
-    415: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
 }
 _ANTHROPIC = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     409: "conflict_error",
     413: "request_too_large",
-    415: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
     504: "timeout_error",
 }

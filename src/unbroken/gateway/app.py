@@ -33,18 +33,18 @@ from unbroken.gateway.chat import ChatSettings
 from unbroken.gateway.config import GatewayConfig
 from unbroken.gateway.control import control_app, owns
 from unbroken.gateway.exchange import Exchange
-from unbroken.gateway.limits import Allowance, AnyLimits, Limits, Refusal
+from unbroken.gateway.limits import Allowance, AnyLimits, Refusal
 from unbroken.gateway.relaying import Asked
 from unbroken.gateway.resume import ResumeService
 from unbroken.gateway.routes import Route
 from unbroken.gateway.secret import derived, process_secret
 from unbroken.gateway.setup import Setup
 from unbroken.gateway.shared_figures import SharedFigures
+from unbroken.gateway.stores import open_journal, open_limits
 from unbroken.gateway.streams import Streams
-from unbroken.journal import Journal, MemoryJournal
+from unbroken.gateway.telling import Telling
 from unbroken.relay.messages import Headers, RelayRequest, ResponseHead
 from unbroken.relay.pump import pump
-from unbroken.telemetry.health import HealthMonitor
 from unbroken.telemetry.page import asgi_app
 
 __all__ = ["Gateway"]
@@ -74,7 +74,8 @@ class Gateway:
     ) -> None:
         self.config = config
         self.draining = False
-        self.monitor = HealthMonitor()
+        self._telling = Telling(config.telemetry)
+        self.monitor = self._telling.monitor
         self._secret = process_secret(run_dir)
         self._page_token = derived(self._secret, "page").hex()
         self._setup: Setup
@@ -131,7 +132,7 @@ class Gateway:
             on_conflict=config.resume.on_conflict,
             token_s=config.resume.token_s,
         )
-        self._streams = Streams(service, self.monitor)
+        self._streams = Streams(service, self._telling)
         self._limits = open_limits(config)
         if self._page is not None:
             self._page.state.feed.start()
@@ -149,6 +150,7 @@ class Gateway:
             self._figures.close()
         await self._setup.__aexit__()
         await self._limits.aclose()
+        await asyncio.to_thread(self._telling.close)
 
     async def reload(self, config: GatewayConfig) -> None:
         """Serve new requests by another configuration; what runs goes on by its own.
@@ -159,6 +161,7 @@ class Gateway:
         made = Setup(config, page_token=self._page_token)
         await made.__aenter__()
         old, self._setup, self.config = self._setup, made, config
+        self._telling.reload(config.telemetry)
         if not old.users:
             await old.__aexit__()
 
@@ -188,7 +191,7 @@ class Gateway:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             exchange = Exchange(scope, receive, send)
-            with contextlib.suppress(ClientLeftError):
+            with contextlib.suppress(ClientLeftError), self._telling.request(exchange):
                 await self._serve(exchange)
         else:  # a WebSocket: refused before it is accepted, which is a 403
             await send({"type": "websocket.close", "code": 1008})
@@ -269,6 +272,7 @@ class Gateway:
             path = exchange.target.partition("?")[0]
             model = model_of(path, body)
             route = setup.routes.choose(exchange.method, path, model)
+            exchange.facts.update(bytes_in=len(body), model=model)
             if route is None:
                 message = f"no route of this gateway takes this path and model ({exchange.method})"
                 await exchange.refuse(404, "no-route", message)
@@ -290,6 +294,7 @@ class Gateway:
             route: Where it goes.
             request: As it goes upstream, if its body was read already.
         """
+        exchange.facts.update(route=route.name, provider=route.provider)
         client = setup.client(route)
         path, _, query = exchange.target.partition("?")
         url = route.url_for(path, query)
@@ -361,22 +366,3 @@ class Gateway:
             )
         finally:
             self._held.give(held)
-
-
-def open_journal(config: GatewayConfig) -> Journal:
-    """Return the journal that a configuration asks for."""
-    chosen = config.journal
-    if chosen.kind == "redis":
-        from unbroken.journal.redis import redis_journal
-
-        return redis_journal(chosen, keep_s=config.resume.keep_s)
-    return MemoryJournal(
-        max_stream_bytes=chosen.max_stream_bytes,
-        max_total_bytes=chosen.max_total_bytes,
-        keep_s=config.resume.keep_s,
-    )
-
-
-def open_limits(config: GatewayConfig) -> AnyLimits:
-    """Return the limits: of this worker, or shared where the journal is."""
-    return Limits()

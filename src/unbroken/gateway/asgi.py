@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from unbroken.relay.messages import Headers, ResponseHead, header_of
@@ -80,7 +81,9 @@ class AsgiDownstream:
 
     Attributes:
         started: Whether the head was sent.
+        status: The status that was sent; 0 before.
         sent_bytes: How much of the body was.
+        stuck: Whether the client has to take what was written before more can be.
         lost: Whether the client was seen to leave before the end.
 
     Args:
@@ -95,8 +98,14 @@ class AsgiDownstream:
         self._receive = receive
         self._send = send
         self._more = more
+        # Of our own server: cheaper than a message for each write, and a task that waits.
+        extensions = scope.get("extensions") or {}
+        self._wire = extensions.get("unbroken.wire")
+        self._leaving = extensions.get("unbroken.left")
         self.started = False
+        self.status = 0
         self.sent_bytes = 0
+        self.stuck = False
         self.lost = False
         self._body_read: asyncio.Event | None = None  # set while the body comes yet
 
@@ -124,6 +133,7 @@ class AsgiDownstream:
 
     async def start(self, head: ResponseHead) -> None:
         self.started = True
+        self.status = head.status
         await self._send(
             {
                 "type": "http.response.start",
@@ -137,7 +147,12 @@ class AsgiDownstream:
 
     async def write(self, data: bytes) -> None:
         self.sent_bytes += len(data)
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if self._wire is None:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        elif not self._wire.write(data):
+            self.stuck = True
+            await self._wire.drain()
+            self.stuck = False
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
@@ -147,7 +162,19 @@ class AsgiDownstream:
         if abort is not None:  # a server that is not ours closes when the app returns
             abort(how)
 
-    async def left(self) -> None:
+    def left(self) -> Awaitable[None]:
+        if self._body_read is not None or self._leaving is None:
+            return self._received_leave()
+        gone = asyncio.get_running_loop().create_future()
+        self._leaving.on_left(partial(self._leave, gone))
+        return gone
+
+    def _leave(self, gone: asyncio.Future[None]) -> None:
+        self.lost = True
+        if not gone.done():
+            gone.set_result(None)
+
+    async def _received_leave(self) -> None:
         if self._body_read is not None:  # until then what is received is the body
             await self._body_read.wait()
         while not self.lost and (await self._receive())["type"] != "http.disconnect":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from unbroken.gateway.answers import http_error
 from unbroken.gateway.asgi import AsgiDownstream, Receive, Scope, Send, headers_of, target_of
@@ -28,6 +29,7 @@ class Exchange:
         caller: Who asks, where that is known.
         downstream: Who is answered.
         more: Headers that every answer to it gets.
+        facts: What its line in the access log says beside what is here.
     """
 
     scope: Scope
@@ -41,6 +43,7 @@ class Exchange:
     headers: Headers = field(init=False)
     downstream: AsgiDownstream = field(init=False)
     more: Headers = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.method = self.scope["method"]
@@ -71,6 +74,7 @@ class Exchange:
             message: What happened and what to do.
             headers: Further headers.
         """
+        self.facts["error"] = kind
         head, body = http_error(self.dialect, status, kind, message, headers=headers)
         await self.answer(head, body)
 

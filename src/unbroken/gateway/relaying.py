@@ -1,6 +1,6 @@
 """One LLM stream, healed: the core's driver over an upstream, as something that can be pumped.
 
-    UpstreamClient -> AsyncDriver (the core) -> Healed -> pump -> Beating -> the client or a journal
+    UpstreamClient -> AsyncDriver (the core) -> Healed -> pump -> the client, or a journal
 
 Where the route lists other targets the driver sends the first request too, so that they can take
 over when there is no answer at all. Without targets, what fails before a stream began is passed on
@@ -27,12 +27,12 @@ from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.gateway.answers import error_frame, http_error
 from unbroken.gateway.upstreams import DriverBody, DriverUpstream, Upstreams, refusal_of
 from unbroken.relay.messages import Headers, RelayRequest, ResponseHead, UpstreamError
-from unbroken.relay.pump import AbortHow, Downstream, Upstream
+from unbroken.relay.pump import Upstream
 from unbroken.relay.upstream import UpstreamClient
 from unbroken.telemetry import Callbacks, Observer
 from unbroken.telemetry.health import StreamHealth
 
-__all__ = ["Asked", "Beating", "Healed", "Said", "open_stream"]
+__all__ = ["Asked", "Healed", "Said", "open_stream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Asked:
         client: The upstream that the route chose.
         heartbeat_s: Longest silence downstream, in seconds; None sends no heartbeats.
         observer: Who hears of it beside its health.
+        stamp: Sees each request as it goes out, and returns what is sent.
     """
 
     request: Request
@@ -54,6 +55,7 @@ class Asked:
     client: UpstreamClient
     heartbeat_s: float | None = 15.0
     observer: Observer = field(default_factory=Callbacks)
+    stamp: Callable[[Request], Request] | None = None
 
     @property
     def owned(self) -> bool:
@@ -80,7 +82,7 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
                 health.error(FaultKind.HTTP_ERROR.value, f"the provider answered {body.status}")
             health.end("failed" if body.status >= 300 else "unread")
             return answer
-    asking = DriverUpstream(upstreams, asked.client)
+    asking = DriverUpstream(upstreams, asked.client, asked.stamp)
     driver = AsyncDriver(
         asked.request,
         asked.dialect,
@@ -90,6 +92,7 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
         body=body,
         health=health,
     )
+    asked.request.forget_json()  # looked at by now; a large one is held as bytes only
     healed = Healed(driver, asked, _head(asked, body))
     try:
         return await healed.begin(asking)
@@ -162,12 +165,18 @@ class Healed:
         Raises:
             UpstreamError: If the stream failed; the frame that says so was returned before.
         """
-        if self._failure is not None:
-            raise self._failure
-        first, self._first = self._first, None
+        first = self._first
         try:
-            return await (self._delivered() if first is None else first)
+            if first is None and self._failure is None:
+                return await self._delivered()
+            if self._failure is not None:
+                raise self._failure
+            assert first is not None
+            data = await first
+            self._first = None
+            return data
         except StreamingError as error:
+            self._first = None
             self._failure = UpstreamError(
                 how="incomplete", address=self._asked.request.host, detail=error.code
             )
@@ -210,77 +219,8 @@ class Said:
         pass
 
 
-class Beating:
-    """Put heartbeats before a downstream: so that nothing on the way takes silence for death.
-
-    An `unbroken.relay.pump.Downstream` before another. A proxy that cuts silent connections, and
-    a client that waits only so long for a byte, are why.
-
-    Args:
-        inner: Who is answered.
-        heartbeat: What is sent, between frames only.
-        every_s: After how much silence, in seconds.
-        between_frames: Whether what was sent ends with a whole frame.
-    """
-
-    def __init__(
-        self,
-        inner: Downstream,
-        heartbeat: bytes,
-        every_s: float,
-        between_frames: Callable[[], bool],
-    ) -> None:
-        self._inner = inner
-        self._heartbeat = heartbeat
-        self._every_s = every_s
-        self._between_frames = between_frames
-        self._loop = asyncio.get_running_loop()
-        self._last_s = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
-        self._beat: asyncio.Task[None] | None = None
-        self._writing = False
-
-    async def start(self, head: ResponseHead) -> None:
-        await self._inner.start(head)
-        if 200 <= head.status < 300:
-            self._timer = self._loop.call_later(self._every_s, self._ring)
-
-    async def write(self, data: bytes) -> None:
-        self._last_s = self._loop.time()
-        self._writing = True
-        await self._inner.write(data)
-        self._writing = False
-
-    async def end(self) -> None:
-        self.stop()
-        await self._inner.end()
-
-    async def abort(self, how: AbortHow) -> None:
-        self.stop()
-        await self._inner.abort(how)
-
-    async def left(self) -> None:
-        await self._inner.left()
-
-    def stop(self) -> None:
-        """Send no more. To be called at the end, whatever that was."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _ring(self) -> None:
-        now = self._loop.time()
-        due = self._last_s + self._every_s
-        if now >= due and not self._writing and self._between_frames():
-            self._last_s = due = now
-            due += self._every_s
-            # The task is held, or the loop could forget it.
-            self._beat = self._loop.create_task(self._inner.write(self._heartbeat))
-        self._timer = self._loop.call_at(max(due, now + 0.05), self._ring)
-
-
 def _relayed(asked: Asked) -> RelayRequest:
-    request = asked.request
+    request = asked.request if asked.stamp is None else asked.stamp(asked.request)
     target = request.url[len(asked.client.options.url.rstrip("/")) :]
     return RelayRequest(
         method=request.method, target=target, headers=list(request.headers), body=request.body

@@ -8,8 +8,12 @@ Resumable:  upstream -> Healed -> pump -> journal, in a task of the gateway's
 from __future__ import annotations
 
 import asyncio
+
 from unbroken.core.outcome import Outcome
-from unbroken.gateway.relaying import Asked, Beating, Healed, open_stream
+from unbroken.gateway.asgi import AsgiDownstream
+from unbroken.gateway.heartbeat import Heartbeat
+from unbroken.gateway.relaying import Asked, Healed, open_stream
+from unbroken.gateway.staying import Staying
 from unbroken.gateway.upstreams import Upstreams
 from unbroken.journal.base import EndStatus, Head, Writer
 from unbroken.relay.messages import ResponseHead
@@ -50,16 +54,21 @@ class Run:
         return self._stream is not None and self._stream.between_frames
 
 
-async def relay(run: Run, downstream: Downstream) -> Passage:
-    """Pass a stream on to its client, with heartbeats where it is silent."""
+async def relay(run: Run, client: AsgiDownstream, *, keep_s: float | None) -> Passage:
+    """Pass a stream on to its client, with heartbeats where it is silent.
+
+    Args:
+        run: The stream.
+        client: Who is answered.
+        keep_s: How long the upstream is read on when the client is gone, in seconds; None to
+            its end.
+    """
+    downstream: Downstream = client if keep_s == 0.0 else Staying(client, keep_s)
     heartbeat, every_s = run.asked.dialect.heartbeat, run.asked.heartbeat_s
     if heartbeat is None or every_s is None:
         return await pump(run.ask, downstream)
-    beating = Beating(downstream, heartbeat, every_s, run.between_frames)
-    try:
-        return await pump(run.ask, beating)
-    finally:
-        beating.stop()
+    with Heartbeat(client, heartbeat, every_s, run.between_frames):
+        return await pump(run.ask, downstream)
 
 
 async def write_to_journal(run: Run, writer: Writer, *, keep_s: float | None) -> Passage:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from unbroken.core.dialects import DIALECTS
 from unbroken.gateway import resume
 from unbroken.gateway.answers import error_frame
+from unbroken.gateway.config import OnDisconnect
 from unbroken.gateway.exchange import Exchange
 from unbroken.gateway.relaying import Asked
 from unbroken.gateway.resume import Attach, Begun, NotKept, Refused, ResumeService, serve_reader
 from unbroken.gateway.routes import Route
-from unbroken.gateway.staying import Staying
 from unbroken.gateway.streaming import Run, relay, write_to_journal
+from unbroken.gateway.telling import Telling
 from unbroken.gateway.upstreams import Upstreams
 from unbroken.journal import JournalError, Writer, WriterLostError
 from unbroken.relay.messages import Headers, ResponseHead
 from unbroken.relay.pump import Watch
-from unbroken.telemetry.health import HealthMonitor
 
 __all__ = ["Streams"]
 
@@ -35,12 +36,13 @@ class Streams:
 
     Args:
         service: Decides about those that can be read on.
-        monitor: Observes all of them.
+        telling: Observes all of them, and tells of them.
     """
 
-    def __init__(self, service: ResumeService, monitor: HealthMonitor) -> None:
+    def __init__(self, service: ResumeService, telling: Telling) -> None:
         self._service = service
-        self._monitor = monitor
+        self._telling = telling
+        self._monitor = telling.monitor
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -106,33 +108,38 @@ class Streams:
             route=route.name,
             team="" if exchange.caller is None else exchange.caller.team,
         )
-        run = Run(asked, upstreams, health)
+        run = Run(self._telling.stream(exchange, asked, health), upstreams, health)
         if isinstance(begun, NotKept):
             if begun.reason:
                 exchange.more.append(("x-unbroken-not-kept", begun.reason))
+                exchange.facts["not_kept"] = begun.reason
             await self._relay(exchange, run, route)
             return
-        leaving = route.on_disconnect_resumable
-        keep_s = None if leaving.kind == "drain" else leaving.keep_s
-        task = asyncio.create_task(self._write(run, begun.writer, keep_s, keep()))
+        keep_s = _keep_s(route.on_disconnect_resumable)
+        told = dict(exchange.facts)
+        task = asyncio.create_task(self._write(run, begun.writer, keep_s, told, keep()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await self._read(exchange, begun, route.heartbeat_s)
 
     async def _relay(self, exchange: Exchange, run: Run, route: Route) -> None:
-        leaving, downstream = route.on_disconnect, exchange.downstream
-        if leaving.kind == "cancel":
-            passage = await relay(run, downstream)
-        else:
-            keep_s = None if leaving.kind == "drain" else leaving.keep_s
-            passage = await relay(run, Staying(downstream, keep_s))
-        if downstream.lost:
-            run.health.left(self._monitor.clock())
-        if passage.ended == "left" and run.outcome is None:
-            run.health.end("cancelled")
+        downstream = exchange.downstream
+        try:
+            passage = await relay(run, downstream, keep_s=_keep_s(route.on_disconnect))
+            if downstream.lost:
+                run.health.left(self._monitor.clock())
+            if passage.ended == "left" and run.outcome is None:
+                run.health.end("cancelled")
+        finally:
+            exchange.facts.update(self._telling.facts_of(run))
 
     async def _write(
-        self, run: Run, writer: Writer, keep_s: float | None, release: Callable[[], None]
+        self,
+        run: Run,
+        writer: Writer,
+        keep_s: float | None,
+        told: dict[str, Any],
+        release: Callable[[], None],
     ) -> None:
         try:
             passage = await write_to_journal(run, writer, keep_s=keep_s)
@@ -142,6 +149,7 @@ class Streams:
             run.health.internal_error(bug)
             _log.error("a stream ended by a bug of ours (%s)", type(bug).__name__, exc_info=bug)
         finally:
+            self._telling.ended(run, told)
             release()
 
     # Reading from the journal ----------------------------------------------------------------
@@ -169,6 +177,7 @@ class Streams:
     ) -> None:
         """Serve a client from the journal, until the stream's end or its own."""
         reader, downstream = found.reader, exchange.downstream
+        self._telling.reading(exchange, reader.meta, attached=isinstance(found, Attach))
         try:
             with Watch(downstream) as watch:
                 try:
@@ -204,6 +213,7 @@ class Streams:
             if not downstream.started:
                 await self._refuse(exchange, Refused(status=503, kind=kind, text=str(error)))
                 return
+            exchange.facts["error"] = kind
             message = f"{kind}: {error}; do not treat the answer as complete"
             await downstream.write(error_frame(dialect, kind, message))
             await downstream.abort("fin")
@@ -216,6 +226,10 @@ class Streams:
     @staticmethod
     async def _refuse(exchange: Exchange, refused: Refused) -> None:
         await exchange.refuse(refused.status, refused.kind, refused.text, refused.headers)
+
+
+def _keep_s(leaving: OnDisconnect) -> float | None:
+    return None if leaving.kind == "drain" else leaving.keep_s
 
 
 _HEARTBEAT_S = 15.0

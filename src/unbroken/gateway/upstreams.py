@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from unbroken.core.errors import error_class
@@ -130,11 +130,18 @@ class DriverUpstream:
     Args:
         upstreams: All that may be asked.
         client: The stream's own.
+        stamp: Sees each request as it goes out, and returns what is sent.
     """
 
-    def __init__(self, upstreams: Upstreams, client: UpstreamClient) -> None:
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        client: UpstreamClient,
+        stamp: Callable[[Request], Request] | None = None,
+    ) -> None:
         self._upstreams = upstreams
         self._client = client
+        self._stamp = stamp
         self.refused: DriverBody | None = None
 
     async def send(
@@ -147,6 +154,8 @@ class DriverUpstream:
                 detail = "the configuration has no upstream of that address"
                 raise UpstreamError(how="unreachable", address=request.host, detail=detail)
             client = other
+        if self._stamp is not None:
+            request = self._stamp(request)
         target = request.url[len(client.options.url.rstrip("/")) :]
         asked = RelayRequest(
             method=request.method, target=target, headers=list(request.headers), body=request.body

@@ -82,8 +82,12 @@ class Downstream(Protocol):
     async def abort(self, how: AbortHow) -> None:
         """Close the connection with the body unfinished: in an orderly way, or by a reset."""
 
-    async def left(self) -> None:
-        """Return when the downstream is gone; cancelled when that is of no interest."""
+    def left(self) -> Awaitable[None]:
+        """Return what is done when the downstream is gone.
+
+        It is cancelled when that is of no interest any more. A future costs a stream less than
+        a coroutine, for which a task is made.
+        """
 
 
 @dataclass(slots=True, kw_only=True)
