@@ -433,7 +433,7 @@ def test_plain_text_keeps_its_short_way() -> None:
     stream.connected(200, {}, 0.0)
     for raw in WHOLE[:5]:
         stream.receive(raw, 0.0)
-    attempt = stream._attempt
+    attempt = stream._course.attempt
     assert attempt is not None
     assert attempt._evidence is not None
     assert attempt.receive_texts(WHOLE[5]) is not None

@@ -17,6 +17,7 @@ from unbroken.core.checks.completeness import Completeness
 from unbroken.core.checks.liveness import Liveness
 from unbroken.core.checks.malformed import Malformed
 from unbroken.core.checks.ordering import Ordering
+from unbroken.core.course import Course
 from unbroken.core.dialects.openai_chat.dialect import OpenAIChat
 from unbroken.core.options import Options
 from unbroken.core.outlet import Outlet
@@ -24,7 +25,8 @@ from unbroken.core.received import Received
 from unbroken.core.recovery import backoff, ladder, refusal, seam
 from unbroken.core.recovery.delivery import Delivery
 from unbroken.core.recovery.machine import Recovery
-from unbroken.core.recovery.splice import Piece, Splice
+from unbroken.core.recovery.splice import Splice
+from unbroken.core.recovery.written import Piece
 from unbroken.core.stream import Stream
 
 __all__ = ["DIALECT_OF", "MUTATIONS", "broken"]
@@ -146,13 +148,13 @@ def halves_of_a_pair_are_delivered(core: Patcher) -> None:
 
 @mutation
 def the_last_piece_is_lost(core: Patcher) -> None:
-    before = Stream._body_ended
+    before = Course.close
 
-    def ended(self: Stream, *given: Any) -> None:
+    def close(self: Course, *given: Any, **named: Any) -> Any:
         self._outlet._delivery._held.clear()
-        before(self, *given)
+        return before(self, *given, **named)
 
-    core.set(Stream, "_body_ended", ended)
+    core.set(Course, "close", close)
     core.set(Delivery, "_flush", _all_but_the_finish(Delivery._flush))
 
 
@@ -342,8 +344,8 @@ def provenance_is_off_by_one(core: Patcher) -> None:
         known = len(self._segments)
         before(self, plan)
         if len(self._segments) > max(1, known):
-            number, plan, start = self._segments[-1]
-            self._segments[-1] = number, plan, start + 1
+            number, plan, written, start = self._segments[-1]
+            self._segments[-1] = number, plan, written, start + 1
 
     core.set(Account, "delivering", delivering)
 

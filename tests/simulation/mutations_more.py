@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tests.simulation.patching import Patcher, mutation, seen_in
-from unbroken.core import stream as stream_module
+from unbroken.core import course
 from unbroken.core.account import Account
 from unbroken.core.attempt import Attempt, Step
 from unbroken.core.checks.malformed import Malformed
@@ -125,7 +125,7 @@ def an_estimate_outlives_the_figure(core: Patcher) -> None:
 
 @seen_in("openai-completions")
 def the_rest_of_a_continuation_is_byte_exact(core: Patcher) -> None:
-    core.set(stream_module, "replace", lambda plan, **changes: plan)
+    core.set(course, "replace", lambda plan, **changes: plan)
 
 
 # Targets ------------------------------------------------------------------------------------

@@ -372,7 +372,8 @@ class Watch:
             limit += 64 * 1024
         if waiting > limit:
             self.problem(f"{waiting} bytes are held, more than {limit}")
-        pending = 0 if stream._attempt is None else len(stream._attempt.pending)
+        attempt = stream._course.attempt
+        pending = 0 if attempt is None else len(attempt.pending)
         if pending > options.max_frame_bytes + longest:
             self.problem(f"{pending} bytes of one frame are kept")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from unbroken.core.attempt import Attempt
@@ -16,6 +18,13 @@ from unbroken.core.verdict import is_recoverable, status_of
 __all__ = ["Account"]
 
 _CHARACTERS_PER_TOKEN = 4
+_REQUEST_IDS = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-generation-id",
+    "x-amzn-requestid",
+)
 
 
 class Account:
@@ -54,6 +63,17 @@ class Account:
         self.settled = False
         return number
 
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """The response head came; header names are in lower case."""
+        record = self.records[-1]
+        record.status = status
+        record.request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), "")
+
+    def refused(self, error: ProviderError | None, raw: list[str]) -> None:
+        """The answer is no stream: what the provider said, and what may be shown of it."""
+        self.records[-1].error = error
+        self.records[-1].raw = raw
+
     def goes_on(self) -> None:
         """The last attempt is the one before it, over another connection: there is one bill."""
         before, last = self.records[-2:]
@@ -62,6 +82,15 @@ class Account:
         before.usage = Usage()
         last.target = before.target
         self._bodies[last.number] = self._bodies[before.number]
+
+    def fail_attempt(self, attempt: Attempt | None, fault: Fault, now: float) -> None:
+        """The running attempt failed; None: it got no stream."""
+        told = attempt is not None and fault in attempt.faults
+        if attempt is not None:
+            self.take_faults(attempt)
+        if not told:
+            self.add(fault)
+        self.end_attempt(attempt, fault, now)
 
     def end_attempt(self, attempt: Attempt | None, fault: Fault | None, now: float) -> None:
         """The running attempt is over; a fault says why if it failed."""

@@ -19,7 +19,7 @@ from unbroken.core.frames import Frame
 from unbroken.core.leftovers import closed, is_whole, said_beside
 from unbroken.core.received import Usage
 from unbroken.core.redact import Redactor
-from unbroken.core.wire import Decoder, decoder_for
+from unbroken.core.wire import Decoder, SSEDecoder, decoder_for
 
 __all__ = ["Attempt", "Step"]
 
@@ -172,6 +172,16 @@ class Attempt:
     def place(self) -> Place:
         """How far the answer was read, for the provider's own resume."""
         return self._reached.place(self.bytes)
+
+    @property
+    def event_id(self) -> str:
+        """The last event id of the connection, or ``""``; where the wire has such."""
+        return self._decoder.last_event_id if isinstance(self._decoder, SSEDecoder) else ""
+
+    @property
+    def out_of_turn(self) -> bool:
+        """Whether frames wait for earlier ones: no place is reached yet."""
+        return self._turns is not None and self._turns.waiting
 
     @property
     def variant(self) -> Variant:

@@ -8,7 +8,8 @@ the dialect has such parts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Literal, overload
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = [
     "End",
     "Event",
     "Finish",
+    "Joined",
     "Mark",
     "Meaning",
     "Number",
@@ -225,6 +227,28 @@ class Other(msgspec.Struct, gc=False, frozen=True):
 
     type: str
     content: bool = False
+
+
+class Joined(Sequence["Event"]):
+    """Events of several runs in order, made only when somebody looks at them."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: list[Sequence[Event]]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Event]:
+        return chain.from_iterable(self.parts)
+
+    @overload
+    def __getitem__(self, at: int) -> Event: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Event]: ...
+    def __getitem__(self, at: int | slice) -> Event | list[Event]:
+        return list(self)[at]
 
 
 Event = (

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import cast
 
 from unbroken.core.account import Account
 from unbroken.core.actions import Action, Deliver
-from unbroken.core.attempt import Step
+from unbroken.core.attempt import Attempt, Step
+from unbroken.core.conduct import Conduct
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.events import Event, TextRun, is_content
+from unbroken.core.events import Event, Joined, TextRun, is_content
 from unbroken.core.options import Options
 from unbroken.core.received import Received
 from unbroken.core.recovery.delivery import Delivery
 from unbroken.core.recovery.machine import Recovery
 from unbroken.core.recovery.situation import Plan
-from unbroken.core.recovery.splice import Piece, Splice
+from unbroken.core.recovery.splice import Splice
 from unbroken.core.recovery.translate import Translation
+from unbroken.core.recovery.written import Piece, Rewriter
+from unbroken.core.request import Request
 from unbroken.core.wire.json_array import in_place
 
-__all__ = ["Outlet"]
+__all__ = ["Onlooker", "Outlet"]
 
 
 class Outlet:
@@ -30,8 +35,10 @@ class Outlet:
         bytes_out: Bytes handed to the consumer.
 
     Args:
+        request: The first attempt's request.
         dialect: What the consumer reads.
         options: The user's.
+        conduct: Whether anything is held back.
         received: Takes in what is delivered.
         account: Writes down who said it.
         recovery: Is told when something new came of a later attempt.
@@ -40,19 +47,24 @@ class Outlet:
 
     def __init__(
         self,
+        request: Request,
         dialect: Dialect,
         *,
         options: Options,
+        conduct: Conduct,
         received: Received,
         account: Account,
         recovery: Recovery,
         actions: deque[Action],
     ) -> None:
-        self.splice: Splice | Translation | None = None
+        self.splice: Rewriter | None = None
         self.bytes_out = 0
         self._plan: Plan | None = None
+        self._request = request
+        self._dialect = dialect
         self._in_array = dialect.wire == "json-array"
         self._options = options
+        self._heals = conduct.heals
         self._received = received
         self._account = account
         self._recovery = recovery
@@ -61,10 +73,9 @@ class Outlet:
 
     def _hold(self, *, first: bool) -> Delivery:
         options = self._options
-        heal = options.mode == "heal"
         return Delivery(
-            hold_lifecycle=first and heal,
-            hold_calls=heal and options.tool_calls == "hold",
+            hold_lifecycle=first and self._heals,
+            hold_calls=self._heals and options.tool_calls == "hold",
             max_held_bytes=options.max_held_bytes,
             max_held_s=options.max_held_s,
         )
@@ -74,12 +85,12 @@ class Outlet:
     @property
     def idle(self) -> bool:
         """Whether plain text can pass without a look."""
-        return self.splice is None and self._delivery.idle
+        return self.splice is None and self._delivery.idle and not self._recovery.active
 
-    @property
-    def held(self) -> list[bytes]:
-        """The frames that wait."""
-        return [piece.raw for piece in self._delivery.held]
+    def kept_back(self, attempt: Attempt) -> tuple[list[bytes], int]:
+        """Return the bytes that wait, and how many are left out for good: an SDK would raise."""
+        held = [piece.raw for piece in self._delivery.held]
+        return [*held, attempt.pending], attempt.left_out_bytes
 
     @property
     def open_call_delivered(self) -> bool:
@@ -94,7 +105,7 @@ class Outlet:
     @property
     def refused(self) -> bool:
         """Whether the provider itself will not go on with the answer."""
-        return isinstance(self.splice, Splice) and self.splice.blocked
+        return self.splice is not None and self.splice.blocked
 
     # Attempts -------------------------------------------------------------------------------
 
@@ -102,13 +113,33 @@ class Outlet:
         """The same body goes on over another connection: all that waits still does."""
         self._plan = plan
 
-    def begin(self, plan: Plan, splice: Splice | Translation | None) -> None:
-        """Another attempt begins: forget what was not delivered of the one before."""
+    def begin(self, plan: Plan, wall_time: float | None) -> None:
+        """Another attempt begins: forget what was not delivered of the one before.
+
+        Args:
+            plan: How it came about.
+            wall_time: Now, in seconds since the epoch, or None where it is not known.
+        """
         assert not self.open_call_delivered, "the ladder is closed after part of a call"
         self._plan = plan
         self._delivery.drop()
         self._delivery = self._hold(first=not plan.spliced or plan.dialect is not None)
-        self.splice = splice
+        self.splice = self._rewriter(plan, wall_time)
+
+    def _rewriter(self, plan: Plan, wall_time: float | None) -> Rewriter | None:
+        if plan.dialect is not None:
+            return Translation(
+                self._dialect,
+                plan.dialect,
+                asked=self._request,
+                model=plan.target.model or "" if plan.target is not None else "",
+                created=wall_time or 0,
+                limit_bytes=self._options.max_replay_bytes,
+            )
+        if plan.spliced:
+            facts = self._dialect.facts(self._request)
+            return Splice(self._dialect, plan, self._received, facts=facts)
+        return None
 
     def abandon(self) -> None:
         """Forget what was not delivered, for good."""
@@ -134,8 +165,14 @@ class Outlet:
         self.bytes_out += len(data)
         self._actions.append(Deliver(data, texts))
 
-    def take(self, steps: list[Step], now: float) -> None:
-        """Let steps pass as far as they may; see `diverged` afterwards."""
+    def take(self, data: bytes, steps: list[Step], now: float) -> None:
+        """Let steps pass as far as they may; see `diverged` afterwards.
+
+        Args:
+            data: The read that brought them, or nothing.
+            steps: What is in turn now.
+            now: The driver's clock.
+        """
         splice, delivery = self.splice, self._delivery
         ready: list[Piece] = []
         for step in steps:
@@ -147,6 +184,20 @@ class Outlet:
             if splice.diverged is not None:
                 break
         self._deliver(ready, now)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Hand over in one delivery what passes inside: one read of the upstream is one write."""
+        before = len(self._actions)
+        yield
+        parts: list[Deliver] = []
+        while len(self._actions) > before and isinstance(self._actions[-1], Deliver):
+            parts.insert(0, cast("Deliver", self._actions.pop()))
+        if len(parts) == 1:
+            self._actions.append(parts[0])
+        elif parts:
+            events = Joined([part.events for part in parts])
+            self._actions.append(Deliver(b"".join(part.data for part in parts), events))
 
     def finish(self, now: float) -> None:
         """The end is proven: let all pass that waits for it; see `diverged` afterwards."""
@@ -188,14 +239,40 @@ class Outlet:
             begun = True
         return b"".join(out)
 
-    def observed(self, data: bytes, events: Sequence[Event], now: float) -> None:
-        """Pass bytes on unread, and record what they mean."""
+    def error(self, step: Step) -> None:
+        """Deliver the provider's own error frame: nothing else can be done."""
+        self._actions.append(Deliver(self._joined([step.frame.raw]), step.events))
+
+
+class Onlooker(Outlet):
+    """The way out of a stream that is only observed: bytes pass at once, whatever they are.
+
+    What they mean is recorded, as soon as it is known.
+    """
+
+    @property
+    def idle(self) -> bool:
+        """Never: every byte goes out with its read, the first part of a frame too."""
+        return False
+
+    def kept_back(self, attempt: Attempt) -> tuple[list[bytes], int]:
+        """Nothing is, of a frame that is not whole either."""
+        return [], 0
+
+    def take(self, data: bytes, steps: list[Step], now: float) -> None:
+        """Pass the read on, and record the steps."""
+        events = [event for step in steps for event in step.events]
         self._account.delivering(self._plan)
-        self._received.add(None, list(events))
+        self._received.add(None, events)
         self._account.delivered(now)
         self.bytes_out += len(data)
         self._actions.append(Deliver(data, events))
 
+    def finish(self, now: float) -> None:
+        """Nothing waited for the end."""
+
+    def close_calls(self) -> None:
+        """All that came of them was delivered."""
+
     def error(self, step: Step) -> None:
-        """Deliver the provider's own error frame: nothing else can be done."""
-        self._actions.append(Deliver(self._joined([step.frame.raw]), step.events))
+        """It was delivered with its read."""

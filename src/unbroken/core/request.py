@@ -14,6 +14,7 @@ __all__ = ["Origin", "Request", "origin_of"]
 Origin = tuple[str, str, int | None]
 """Scheme, host and port: who may see a key."""
 
+_KEY_OF_A_BODY = "idempotency-key"
 _STREAM_TRUE = re.compile(rb'"stream"\s*:\s*true')
 _STREAM_FALSE = re.compile(rb'"stream"\s*:\s*false')
 
@@ -103,9 +104,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self.__dict__["_json"] = cached
         return cached
 
+    def forget_json(self) -> None:
+        """Let go of the parsed body, which takes as much memory again; it can be parsed anew."""
+        self.__dict__.pop("_json", None)
+
     def with_json(self, body: dict[str, Any]) -> Request:
-        """Return the same request with another body."""
-        return msgspec.structs.replace(self, body=msgspec.json.encode(body))
+        """Return the same request with another body.
+
+        Without its idempotency key: that belongs to the body, and would be refused with another.
+        """
+        headers = tuple(pair for pair in self.headers if pair[0].lower() != _KEY_OF_A_BODY)
+        return msgspec.structs.replace(self, headers=headers, body=msgspec.json.encode(body))
 
     @property
     def signed(self) -> bool:

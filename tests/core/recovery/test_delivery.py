@@ -17,7 +17,7 @@ from unbroken.core.events import (
     UsageReport,
 )
 from unbroken.core.recovery.delivery import Delivery, is_content
-from unbroken.core.recovery.splice import Piece
+from unbroken.core.recovery.written import Piece
 
 
 class Desk:

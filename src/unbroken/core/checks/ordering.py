@@ -210,12 +210,6 @@ class Ordering(Generic[T]):
             self._give_up(ready, at_byte)
         return ready
 
-    def expect(self) -> Gap | None:
-        """Return the gap that keeps the held items waiting, or None."""
-        if not self._held or self._next is None:
-            return None
-        return Gap(self._next, min(self._held))
-
     # Their work ---------------------------------------------------------------------------
 
     def _give_up(self, ready: list[T | Gap], at_byte: int | None) -> None:

@@ -16,7 +16,7 @@ from unbroken.core.events import (
     ToolCall,
     is_content,
 )
-from unbroken.core.recovery.splice import Piece
+from unbroken.core.recovery.written import Piece
 
 __all__ = ["Delivery"]
 

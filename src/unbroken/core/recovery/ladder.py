@@ -165,7 +165,9 @@ def _cursor(now: Situation) -> Plan | str:
         return _NO_SUCH_WAY
     if now.fault.kind not in _CAN_RESUME:
         return f"the answer itself is at fault, not the connection ({now.fault.kind})"
-    found = now.broken.dialect.cursor(now.broken.request, now.broken.place)
+    found = now.broken.kept
+    if found is None:
+        found = now.broken.dialect.cursor(now.broken.request, now.broken.place)
     if isinstance(found, str):
         return found
     return Plan(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from unbroken.core.actions import Reconnecting
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.options import Options
@@ -40,9 +41,30 @@ class Decision:
     skipped: list[Skipped]
     wait_s: float = 0.0
 
+    def told(self, fault: Fault, *, attempt: int) -> Reconnecting:
+        """Return what observers hear of the next attempt.
+
+        Args:
+            fault: What ended the one before.
+            attempt: Its number.
+        """
+        plan = self.plan
+        assert plan is not None
+        return Reconnecting(
+            attempt=attempt,
+            rung=plan.rung,
+            fault=fault,
+            wait_s=self.wait_s,
+            added_bytes=len(plan.request.body),
+            skipped=self.skipped,
+        )
+
 
 class Recovery:
     """Decide what follows a failure. Reads no clock: every input brings `now`.
+
+    Attributes:
+        active: Something failed, and nothing new was delivered since.
 
     Args:
         request: The first attempt's request.
@@ -74,22 +96,19 @@ class Recovery:
         self._blocked = blocked
         self._tries: dict[str, int] = {}
         self._refused: set[str] = set()
+        self._arrived = False
         self._added_bytes = 0
         self._last_bytes = 0
         self._failures = 0
         self._refusals = 0
         self._asked_wait_s: float | None = None
-        self._since: float | None = None
+        self.active = False
+        self._since = 0.0  # while active
         self._spent_s = 0.0
-
-    @property
-    def active(self) -> bool:
-        """Whether something failed and nothing new was delivered since."""
-        return self._since is not None
 
     def deadline(self) -> float | None:
         """Return when the recovery that is under way has taken too long."""
-        if self._since is None:
+        if not self.active:
             return None
         return self._since + self._options.max_recovery_s - self._spent_s
 
@@ -107,9 +126,9 @@ class Recovery:
 
     def progressed(self, now: float) -> None:
         """Something new was delivered: this place in the answer is behind us."""
-        if self._since is not None:
+        if self.active:
             self._spent_s += now - self._since
-            self._since = None
+            self.active = False
             self._tries.clear()
             self._failures = 0
 
@@ -119,7 +138,7 @@ class Recovery:
         *,
         now: float,
         attempts: int,
-        anything_arrived: bool,
+        arrived: bool,
         open_call_delivered: bool,
         polite: bool,
         until: float | None,
@@ -132,7 +151,7 @@ class Recovery:
             fault: Why the attempt failed.
             now: The driver's clock.
             attempts: Upstream requests so far.
-            anything_arrived: Whether the failed attempt sent more than a status.
+            arrived: Whether the failed attempt sent more than a status.
             open_call_delivered: Part of a tool call is with the consumer.
             polite: Wait before the next attempt if they keep failing; no need where the
                 server did nothing wrong.
@@ -141,6 +160,7 @@ class Recovery:
             wall_time: Seconds since the epoch, where known.
         """
         options = self._options
+        self._arrived = self._arrived or arrived
         self._refusals = self._refusals + 1 if fault.kind in BEFORE_BODY else 0
         if self._refusals:
             self._added_bytes -= self._last_bytes  # nobody bills a request that got no stream
@@ -153,7 +173,7 @@ class Recovery:
                 delivered=self._received,
                 fault=fault,
                 open_call_delivered=open_call_delivered,
-                anything_arrived=anything_arrived,
+                anything_arrived=self._arrived,
                 tries=self._tries,
                 refused=self._refused,
                 attempts=attempts,
@@ -171,8 +191,8 @@ class Recovery:
             return Decision(None, [*skipped, Skipped(rung=plan.rung, why=why)])
         self._failures += polite
         wait_s = self._wait_s(fault, polite=polite)
-        if self._since is None:
-            self._since = now
+        if not self.active:
+            self.active, self._since = True, now
         deadlines = [each for each in (self.deadline(), until) if each is not None]
         if deadlines and now + wait_s >= min(deadlines):
             why = f"the wait of {wait_s:.1f} s would pass the time allowed for recovery"

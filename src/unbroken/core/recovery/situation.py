@@ -59,11 +59,15 @@ class Plan:
 
 
 class Broken(NamedTuple):
-    """The attempt that broke: what it speaks, what was asked, and how far it was read."""
+    """The attempt that broke: what it speaks, what was asked, and how far it was read.
+
+    Where another Unbroken keeps the answer, `kept` is its cursor, or why there is none.
+    """
 
     dialect: Dialect
     request: Request
     place: Place
+    kept: Cursor | str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from unbroken.core.dialects.base import Dialect, MalformedPayloadError, Reader, RequestFacts
+from unbroken.core.dialects.base import Dialect, Reader, RequestFacts
 from unbroken.core.events import (
     Event,
     Finish,
@@ -22,20 +20,12 @@ from unbroken.core.frames import Frame
 from unbroken.core.received import Call, Received
 from unbroken.core.recovery.seam import Matcher, NoMatch, ReplayMatch
 from unbroken.core.recovery.situation import Plan
-from unbroken.core.wire import decoder_for
+from unbroken.core.recovery.written import OwnFrames, Piece
 
-__all__ = ["Piece", "Splice"]
+__all__ = ["Splice"]
 
 _NEWS = (Text, ToolCall, Finish)
 """What is kept only where it is proven and new."""
-
-
-class Piece(NamedTuple):
-    """Bytes ready to be delivered, whole frames, and what they mean."""
-
-    raw: bytes
-    frame: Frame | None
-    events: list[Event]
 
 
 class Splice:
@@ -67,8 +57,7 @@ class Splice:
         self.blocked = False
         self._several = facts.choices > 1
         self._splicer = dialect.splicer(delivered, rung=plan.way, facts=facts)
-        self._reader = _reader_after(dialect, delivered)
-        self._decoder = decoder_for(dialect.wire, max_frame_bytes=1 << 40)
+        self._own = OwnFrames(dialect, _reader_after(dialect, delivered))
         self._lanes = {0: _Lane.of(0, plan, delivered, several=self._several)}
         if self._several:
             begun = {*delivered.texts, *delivered.finishes, *(c for c, _ in delivered.calls)}
@@ -171,15 +160,7 @@ class Splice:
         return new
 
     def _write(self, frame: Frame, kept: list[Event], text: str) -> list[Piece]:
-        pieces: list[Piece] = []
-        for raw in self._splicer.splice(frame, kept, text):
-            for written in self._decoder.blocks(raw):
-                try:
-                    events = self._reader.read(written) if written.dispatched else []
-                except MalformedPayloadError:  # our own frame: cannot be, but never raise here
-                    events = []
-                pieces.append(Piece(written.raw, written, events))
-        return pieces
+        return self._own.pieces(self._splicer.splice(frame, kept, text))
 
 
 def _reader_after(dialect: Dialect, delivered: Received) -> Reader:

@@ -11,7 +11,7 @@ one that leaves it out, has ended only when its body has, and whoever judges tha
 
 from __future__ import annotations
 
-from unbroken.core.dialects.base import Dialect, MalformedPayloadError
+from unbroken.core.dialects.base import Dialect
 from unbroken.core.dialects.writing import Writer
 from unbroken.core.events import (
     End,
@@ -24,9 +24,8 @@ from unbroken.core.events import (
 )
 from unbroken.core.frames import Frame
 from unbroken.core.received import Usage, merge_usage
-from unbroken.core.recovery.splice import Piece
+from unbroken.core.recovery.written import OwnFrames, Piece
 from unbroken.core.request import Request
-from unbroken.core.wire import decoder_for
 
 __all__ = ["Translation"]
 
@@ -59,6 +58,7 @@ class Translation:
         limit_bytes: int = 4 * 1024 * 1024,
     ) -> None:
         self.diverged: str | None = None
+        self.blocked = False  # no answer had begun that it could refuse to go on with
         self._home = home
         self._target = target
         self._asked = asked or _NOT_ASKED
@@ -68,8 +68,7 @@ class Translation:
         self._usage = Usage()
         self._writer: Writer | None = None
         self._wrote = False
-        self._reader = home.reader()
-        self._decoder = decoder_for(home.wire, max_frame_bytes=1 << 40)
+        self._own = OwnFrames(home)
 
     @property
     def proven(self) -> bool:
@@ -127,14 +126,7 @@ class Translation:
         return self._pieces(self._writer.write(events), self._writer)
 
     def _pieces(self, frames: list[bytes], writer: Writer) -> list[Piece]:
-        pieces: list[Piece] = []
-        for raw in frames:
-            for written in self._decoder.blocks(raw):
-                try:
-                    events = self._reader.read(written) if written.dispatched else []
-                except MalformedPayloadError:  # our own frame: cannot be, but never raise here
-                    events = []
-                pieces.append(Piece(written.raw, written, events))
+        pieces = self._own.pieces(frames)
         if writer.problem is not None:
             self._give_up(writer.problem)
         elif writer.held > self._limit_bytes:

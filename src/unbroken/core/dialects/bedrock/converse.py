@@ -27,6 +27,7 @@ from unbroken.core.dialects.base import (
 )
 from unbroken.core.dialects.bedrock import common
 from unbroken.core.dialects.bedrock.converse_splice import ConverseSplicer
+from unbroken.core.dialects.partial import with_answer
 from unbroken.core.dialects.payloads import (
     as_object,
     number,
@@ -352,23 +353,6 @@ def _thinks(fields: dict[str, Any]) -> bool:
 def _with_answer(
     body: dict[str, Any], text: str, fields: Mapping[str, Any]
 ) -> list[dict[str, Any]] | None:
-    """Return the messages with the partial answer as the last turn.
-
-    A request that already ends with an assistant's turn began the answer itself: then the
-    text goes on in that turn, in its last block if that is text. Blank text is refused.
-    """
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not text.strip():
-        return None
-    last = messages[-1]
-    if not isinstance(last, dict) or last.get("role") != "assistant":
-        return [*messages, {"role": "assistant", "content": [{"text": text}], **fields}]
-    content = last.get("content")
-    if not isinstance(content, list):
-        return None
-    end = record(content[-1]) if content else {}
-    if end.keys() == {"text"} and isinstance(end["text"], str):
-        joined = [*content[:-1], {"text": end["text"] + text}]
-    else:
-        joined = [*content, {"text": text}]
-    return [*messages[:-1], {**last, "content": joined, **fields}]
+    if not text.strip():
+        return None  # blank text is refused
+    return with_answer(body.get("messages"), text, fields, role="assistant", parts="content")

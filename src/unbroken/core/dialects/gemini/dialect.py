@@ -44,6 +44,7 @@ from unbroken.core.dialects.gemini.ask import read_gemini, write_gemini
 from unbroken.core.dialects.gemini.read import FINAL_ERRORS, GeminiReader
 from unbroken.core.dialects.gemini.splice import GeminiSplicer
 from unbroken.core.dialects.gemini.write import GeminiWriter
+from unbroken.core.dialects.partial import with_answer
 from unbroken.core.dialects.payloads import (
     parsed,
     positive,
@@ -231,23 +232,6 @@ def _either(source: dict[str, Any], camel: str, snake: str) -> Any:
 def _with_answer(
     body: dict[str, Any], text: str, fields: Mapping[str, Any]
 ) -> list[dict[str, Any]] | None:
-    """Return the contents with the partial answer as the model's last turn.
-
-    A request that already ends with a model's turn began the answer itself: then the text goes
-    on in that turn, in its last part if that is plain text.
-    """
-    contents = body.get("contents")
-    if not isinstance(contents, list) or not contents or not text:
+    if not text:
         return None
-    last = contents[-1]
-    if not isinstance(last, dict) or last.get("role") != "model":
-        return [*contents, {"role": "model", "parts": [{"text": text}], **fields}]
-    parts = last.get("parts")
-    if not isinstance(parts, list):
-        return None
-    end = record(parts[-1]) if parts else {}
-    if end.keys() == {"text"} and isinstance(end["text"], str):
-        joined = [*parts[:-1], {"text": end["text"] + text}]
-    else:
-        joined = [*parts, {"text": text}]
-    return [*contents[:-1], {**last, "parts": joined, **fields}]
+    return with_answer(body.get("contents"), text, fields, role="model", parts="parts")

@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 
 from unbroken.core.dialects.base import (
-    MalformedPayloadError,
     error_from,
     parse_payload,
 )
-from unbroken.core.dialects.payloads import as_object, string
+from unbroken.core.dialects.payloads import as_object, bare_error, string
 from unbroken.core.events import (
     Block,
     End,
@@ -116,7 +115,8 @@ class ChatReader:
 
     def _read_any(self, frame: Frame) -> list[Event]:
         if not frame.dispatched:
-            return _evidence(frame)
+            found = bare_error(frame)
+            return [] if found is None else [found]
         if frame.payload.strip() == b"[DONE]":
             return [End("[DONE]")]
         if not frame.payload.strip():
@@ -227,20 +227,6 @@ def _read_content(content: Any, choice: int, events: list[Event]) -> None:
             )
         else:
             events.append(Other(f"content part {kind}", content=True))
-
-
-def _evidence(frame: Frame) -> list[Event]:
-    """Read a block that the wire does not dispatch: llama.cpp wrote errors as ``error: {...}``."""
-    for line in frame.unknown:
-        name, _, rest = line.partition(":")
-        if name.strip() == "error":
-            try:
-                value = parse_payload(rest.strip().encode())
-            except MalformedPayloadError:
-                value = rest.strip()
-            found = error_from({"error": value})
-            return [found or ProviderError(message=rest.strip())]
-    return []
 
 
 def _groq_error(value: Any) -> ProviderError | None:
