@@ -14,7 +14,7 @@ from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import Sink, must_make_sinks
-from unbroken.telemetry import Callbacks
+from unbroken.telemetry import Callbacks, HealthMonitor
 
 __all__ = ["LIBRARIES", "async_http_client", "http_client", "load_library", "plain_client"]
 
@@ -57,13 +57,14 @@ def _guarded_client(
     options: Options | None,
     observer: Callbacks,
     sink: Callable[[], Sink] | None,
+    health: HealthMonitor | None,
     transport: Any,
     client_options: dict[str, Any],
 ) -> Any:
     must_make_sinks(sink)
     http, ours = load_library(library)
     kind = ours.AsyncTransport if asynchronous else ours.Transport
-    wrap = partial(kind, options=options, observer=observer, sink=sink)
+    wrap = partial(kind, options=options, observer=observer, sink=sink, health=health)
     return _client(asynchronous, http, wrap, transport, client_options)
 
 
@@ -137,6 +138,7 @@ def http_client(
     on_stall: Callable[[StallNotice], object] | None = None,
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     sink: Callable[[], Sink] | None = None,
+    health: HealthMonitor | None = None,
     transport: Any = None,
     **client_options: Any,
 ) -> Any:
@@ -154,6 +156,7 @@ def http_client(
         on_stall: Called when nothing moves for a while.
         on_reconnect: Called before every further upstream request.
         sink: Makes what each stream is written to while it comes; see `unbroken.sinks`.
+        health: Watches each stream; see `unbroken.telemetry.HealthMonitor`.
         transport: An inner transport of the library's, in place of a new one.
         client_options: What the library's ``Client`` takes besides.
 
@@ -162,7 +165,9 @@ def http_client(
         ValueError: If the library is neither of the two.
     """
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
-    return _guarded_client(False, library, options, observer, sink, transport, client_options)
+    return _guarded_client(
+        False, library, options, observer, sink, health, transport, client_options
+    )
 
 
 def async_http_client(
@@ -173,9 +178,12 @@ def async_http_client(
     on_stall: Callable[[StallNotice], object] | None = None,
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     sink: Callable[[], Sink] | None = None,
+    health: HealthMonitor | None = None,
     transport: Any = None,
     **client_options: Any,
 ) -> Any:
     """Return the async twin of `http_client`, for ``AsyncOpenAI(http_client=...)`` and kin."""
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
-    return _guarded_client(True, library, options, observer, sink, transport, client_options)
+    return _guarded_client(
+        True, library, options, observer, sink, health, transport, client_options
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,11 @@ from unbroken.api.event_streams import AsyncEventStream, EventStream, Sender, Se
 from unbroken.api.handlers import Handlers
 from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.errors import StreamingError
+from unbroken.core.kept_stream import asks_to_resume
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import GuardedSink, Sink
+from unbroken.telemetry import HealthMonitor
 from unbroken.transports._family import MODE_HEADER, checked, in_mode
 
 __all__ = ["astream", "stream"]
@@ -42,6 +45,8 @@ def stream(
     on_complete: Callable[[str], object] | None = None,
     on_outcome: Callable[[Outcome], object] | None = None,
     sink: Sink | Callable[[], Sink] | None = None,
+    health: HealthMonitor | None = None,
+    resume: bool = False,
     **body: Any,
 ) -> EventStream:
     """Return a stream of events from a model, without an SDK.
@@ -79,6 +84,10 @@ def stream(
             logged once, and the stream goes on.
         sink: What the stream is written to while it comes, or a function that makes it; see
             `unbroken.sinks`.
+        health: Watches the stream; see `unbroken.telemetry.HealthMonitor`.
+        resume: What is asked is an Unbroken gateway (``unbroken serve``): have it keep the
+            answer, so that a connection to it that is lost is read on where it was lost,
+            byte for byte, also if the gateway's other replica answers. A provider ignores it.
         body: Further fields of the request's body, in the provider's words.
 
     Raises:
@@ -109,6 +118,8 @@ def astream(
     on_complete: Callable[[str], object] | None = None,
     on_outcome: Callable[[Outcome], object] | None = None,
     sink: Sink | Callable[[], Sink] | None = None,
+    health: HealthMonitor | None = None,
+    resume: bool = False,
     **body: Any,
 ) -> AsyncEventStream:
     """Return the async twin of `stream`, for asyncio and trio.
@@ -144,6 +155,8 @@ def _setup(
     library: str,
     callbacks: dict[str, Any],
     sink: Sink | Callable[[], Sink] | None,
+    health: HealthMonitor | None,
+    resume: bool,
     body: dict[str, Any],
 ) -> Setup:
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
@@ -176,9 +189,11 @@ def _setup(
             body=body,
             client_headers=known,
         )
+    if resume:
+        request = asks_to_resume(request, str(uuid.uuid4()))
     sender = Sender(client, library, asynchronous=asynchronous)
     guarded = None if sink is None else GuardedSink(sink)
-    return Setup(request, speaks, options, Handlers(**callbacks), sender, guarded)
+    return Setup(request, speaks, options, Handlers(**callbacks), sender, guarded, health)
 
 
 def _in_force(

@@ -21,7 +21,9 @@ from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.drivers.base import Driver
 from unbroken.drivers.sync import SyncDriver
 from unbroken.sinks.base import GuardedSink
+from unbroken.telemetry import HealthMonitor
 from unbroken.transports._client import AsyncClientUpstream, ClientUpstream
+from unbroken.transports._family import watched
 
 __all__ = ["AsyncEventStream", "EventStream", "Sender", "Setup"]
 
@@ -63,6 +65,7 @@ class Setup:
         handlers: Handlers,
         client: Sender,
         sink: GuardedSink | None = None,
+        health: HealthMonitor | None = None,
     ) -> None:
         self.request = request
         self.dialect = dialect
@@ -70,6 +73,7 @@ class Setup:
         self.handlers = handlers
         self.client = client
         self.sink = sink
+        self.health = health
         self.driver: Driver | None = None
         self.closed = False
         self.aborted = False
@@ -209,6 +213,7 @@ def _run(setup: Setup) -> Generator[Event, None, None]:
         observer=handlers,
         upstream=ClientUpstream(client.http, client.get),
         sink=setup.sink,
+        health=watched(setup.health, setup.request, setup.dialect),
     )
     setup.watch(driver)
     if setup.aborted:
@@ -285,6 +290,7 @@ class AsyncEventStream(_Common):
                 observer=handlers,
                 upstream=AsyncClientUpstream(setup.client.http, setup.client.get),
                 sink=setup.sink,
+                health=watched(setup.health, setup.request, setup.dialect),
             )
             setup.watch(driver)
             if setup.aborted:

@@ -13,7 +13,7 @@ from unbroken.core.actions import Reconnecting, StallNotice
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import Sink, must_make_sinks
-from unbroken.telemetry import Callbacks
+from unbroken.telemetry import Callbacks, HealthMonitor
 
 __all__ = ["wrap"]
 
@@ -34,6 +34,7 @@ def wrap(
     on_stall: Callable[[StallNotice], object] | None = None,
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     sink: Callable[[], Sink] | None = None,
+    health: HealthMonitor | None = None,
 ) -> _Client:
     """Put Unbroken under an SDK client that is already built and configured.
 
@@ -51,6 +52,7 @@ def wrap(
         on_stall: Called when nothing moves for a while.
         on_reconnect: Called before every further upstream request.
         sink: Makes what each stream is written to while it comes; see `unbroken.sinks`.
+        health: Watches each stream; see `unbroken.telemetry.HealthMonitor`.
 
     Returns:
         The same client.
@@ -69,7 +71,7 @@ def wrap(
         raise TypeError(msg)
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
     for library, http_client in found:
-        _wrap_in_place(library, http_client, options, observer, sink)
+        _wrap_in_place(library, http_client, options, observer, sink, health)
     if _async_by_aiohttp(client):
         _log.warning(
             "the async calls of this google-genai client go through aiohttp, which Unbroken"
@@ -116,6 +118,7 @@ def _wrap_in_place(
     options: Options | None,
     observer: Callbacks,
     sink: Callable[[], Sink] | None,
+    health: HealthMonitor | None,
 ) -> None:
     http, ours = load_library(library)
     kind = ours.Transport if isinstance(http_client, http.Client) else ours.AsyncTransport
@@ -123,7 +126,7 @@ def _wrap_in_place(
     def guarded(inner: Any) -> Any:
         if inner is None or isinstance(inner, kind):
             return inner
-        return kind(inner, options=options, observer=observer, sink=sink)
+        return kind(inner, options=options, observer=observer, sink=sink, health=health)
 
     def guard(client: Any) -> Any:
         client._transport = guarded(client._transport)
