@@ -178,7 +178,7 @@ class TokenStream {
     try {
       const again = this.#resumable;
       const response = again
-        ? await this.#o.fetch(this.#streamUrl(), { ...this.#o.init, method: 'GET', headers: this.#headers(), signal })
+        ? await this.#o.fetch(this.#streamUrl(), { ...this.#o.init, method: 'GET', cache: 'no-store', headers: this.#headers(), signal })
         : await this.#o.fetch(this.#url.href, { method: 'POST', ...this.#o.init, headers: this.#headers({ first: true }), body: this.#body(), signal });
       if (!response.ok) return await this.#refused(response);
       const decoder = this.#head(response);
