@@ -287,6 +287,13 @@ class Attempt:
             self._findings.add_in_order(self._decoder.take_faults(), since=before)
         return steps
 
+    def receive_rest(self, data: bytes) -> None:
+        """Take the rest of a read of which nothing passes any more: the bill may be in it."""
+        if self.stopped:
+            self.bytes += len(data)
+        else:
+            self.receive(data, self._now)
+
     def receive_texts(self, data: bytes) -> tuple[bytes, TextRun] | None:
         """Take a read that is nothing but more text of the block that is being written.
 

@@ -244,6 +244,7 @@ class Course:
                 broke = self._receive(part, now)
                 self._parts_left -= 1
                 if broke is not None:
+                    self.attempt.receive_rest(b"".join(parts[-self._parts_left or len(parts) :]))
                     break
         return broke
 

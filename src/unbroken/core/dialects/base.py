@@ -139,12 +139,12 @@ class Dialect(ABC):
 
     def variant(self, host: str = "", first_frames: bytes = b"") -> Variant:
         """Return the declared variant for a host, else by the marks in the first frames."""
+        if host and (known := _variant_of_host(self.variants, host)) is not None:
+            return known
         for candidate in self.variants:
-            if candidate.hosts is not None and host and candidate.hosts.search(host):
-                return candidate
-        for candidate in self.variants:
-            if any(mark in first_frames for mark in candidate.marks):
-                return candidate
+            for mark in candidate.marks:
+                if mark in first_frames:
+                    return candidate
         return Variant(name=self.name)
 
     def framed_as(self, head: bytes) -> Dialect:
