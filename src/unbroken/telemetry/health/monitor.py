@@ -299,8 +299,10 @@ class HealthMonitor:
 
 def _name(text: str) -> str:
     """Return a name that is short and has only plain characters: it becomes a label."""
-    cleaned = "".join(c if c.isprintable() else "?" for c in text[:_MOST_NAME])
-    return cleaned.strip()
+    text = text[:_MOST_NAME]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "?" for c in text)
+    return text.strip()
 
 
 def _copy(group: Group) -> Group:

@@ -56,6 +56,8 @@ class StreamRow(msgspec.Struct, frozen=True, kw_only=True):
         attempts: Upstream requests.
         reconnects: The ones of them after the first.
         recoveries: How they came about: the rungs, in order.
+        seams: Where in the answer's text, in characters, each attempt after the first goes on,
+            and by which rung; known at its end.
         errors: What went wrong, the latest 16.
         buffered: Something in the path collects events and hands them over late.
         left: The client is gone.
@@ -84,6 +86,7 @@ class StreamRow(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     reconnects: int = 0
     recoveries: list[str] = []
+    seams: list[tuple[int, str]] = []
     errors: list[StreamError] = []
     buffered: bool = False
     left: bool = False

@@ -49,7 +49,7 @@ class StreamHealth:
         "__weakref__", "_attempts", "_began", "_began_wall", "_buffered", "_buffering", "_bytes",
         "_delivered_at", "_deltas", "_ended", "_errors", "_frames", "_gap_s", "_gaps", "_gaps_s",
         "_heard", "_last", "_left", "_longest_gap_s", "_monitor", "_progress", "_recoveries",
-        "_stalled", "_together", "_tokens", "_told", "_ttft_s", "group", "id", "labels", "phase",
+        "_seams", "_stalled", "_together", "_tokens", "_told", "_ttft_s", "group", "id", "labels", "phase",
         "status", "team",
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ class StreamHealth:
         self._gaps_s = 0.0
         self._attempts = 1
         self._recoveries: list[str] = []
+        self._seams: list[tuple[int, str]] = []
         self._errors: list[StreamError] = []
         self._told: dict[tuple[str, str, int | None], int] = {}
         self._stalled = False
@@ -194,6 +195,8 @@ class StreamHealth:
         self._attempts = max(1, len(outcome.attempts))
         if outcome.usage.output is not None and not outcome.usage.estimated:
             self._tokens = outcome.usage.output
+        later = outcome.provenance[1 : _MOST_RECOVERIES + 1]
+        self._seams = [(part.start, part.rung) for part in later]
         bill = bill_of(outcome, tokens=self.tokens)
         with self._monitor.locked:
             group = self._monitor.group_of(self)
@@ -321,6 +324,7 @@ class StreamHealth:
             attempts=self._attempts,
             reconnects=self._attempts - 1,
             recoveries=list(self._recoveries),
+            seams=self._seams,
             errors=list(self._errors),
             buffered=self._buffered or self._buffering.found,
             left=self._left,
