@@ -67,6 +67,7 @@ docs: $(DEV) ## write the generated pages again, then run every command and exam
 	@$(BIN)/python scripts/option_table.py
 	@$(BIN)/python scripts/ladder_table.py
 	@$(BIN)/python scripts/fault_table.py
+	@$(BIN)/python scripts/config_table.py
 	@$(BIN)/python -m pytest tests/docs $(PYTEST)
 
 constraints: $(DEV) ## look for newer versions and pin them

@@ -67,4 +67,12 @@ def test_the_base_install_stays_small() -> None:
 
 
 def test_extras_are_those_of_the_docs() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"demo", "httpx", "lab", "openai"}
+    assert set(PROJECT["optional-dependencies"]) == {
+        "demo",
+        "gateway",
+        "httpx",
+        "lab",
+        "openai",
+        "otel",
+        "redis",
+    }
