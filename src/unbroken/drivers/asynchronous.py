@@ -24,6 +24,7 @@ from unbroken.core.actions import (
     Receive,
     Wait,
 )
+from unbroken.core.events import TextRun
 from unbroken.drivers.base import ABORTED, PROBLEM_BYTES, PROBLEM_S, Driver, no_events
 from unbroken.drivers.upstream import AsyncBody, AsyncUpstream
 
@@ -49,6 +50,9 @@ class AsyncDriver(Driver):
         self._loop = _asyncio_loop()
         self._call_soon = _caller(self._loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
+        self._plain = False  # all that was delivered of the last read was plain text ...
+        self._was_plain = False  # ... and of the one before it
         if body is not None:
             self._opened(body)
 
@@ -76,6 +80,8 @@ class AsyncDriver(Driver):
                     return delivered
             elif kind is Deliver:
                 self._away = True
+                if type(action.events) is not TextRun:  # type: ignore[union-attr]
+                    self._plain = False
                 if self._sink is not None:
                     self._sink.write(action.events)  # type: ignore[union-attr]
                 if self._health is not None:
@@ -142,6 +148,7 @@ class AsyncDriver(Driver):
 
     def _opened(self, body: AsyncBody, problem: bytes = b"") -> None:
         self._body = body
+        self._plain = False
         if self._loop is None or not body.can_abort:
             self.record.limits = "scope"
         self.stream.connected(body.status, body.headers, self.clock(), problem)
@@ -157,7 +164,7 @@ class AsyncDriver(Driver):
             with anyio.move_on_after(PROBLEM_S):
                 while len(said) < PROBLEM_BYTES:
                     data = await body.read()
-                    if data is None:
+                    if not data:
                         break
                     said += data
         except Exception:  # noqa: BLE001 - the status is known; the rest is a courtesy
@@ -175,6 +182,8 @@ class AsyncDriver(Driver):
                 stream.resume(now)
                 if self._health is not None:
                     self._health.resumed(now)
+            else:
+                self._plain = False  # what came was held back, or is the first
             if self._timer is None and self.record.limits == "socket":
                 stream.handle_timer(self.clock())  # a flood of pings leaves no read that waits
                 if not stream.reading:
@@ -206,7 +215,7 @@ class AsyncDriver(Driver):
         try:
             if error is not None:
                 stream.failed(self._explain(error, connecting=False), now)
-            elif data is None:
+            elif not data:
                 stream.receive_eof(now)
             else:
                 stream.receive(data, now)
@@ -214,7 +223,7 @@ class AsyncDriver(Driver):
             if error is not None:
                 raise error from bug
             rest = self._step_aside(bug, data)
-            if data is None and not rest:
+            if not data and not rest:
                 raise StopAsyncIteration from None
             return Deliver(rest, no_events())
         return None
@@ -235,12 +244,30 @@ class AsyncDriver(Driver):
         return None, scope.cancelled_caught
 
     def _arm(self) -> None:
-        """Have the timer fire at the stream's next time, or before it and look again."""
-        if self._timer is None and self._loop is not None:
-            now = self.clock()
-            due = self._next_look(now)
+        """Have the timer ring at the stream's next time, or before it and look again.
+
+        Plain text on plain text only puts times off: a timer that is set rings too early then,
+        and looks again. So neither a silent stream nor one that runs is looked at between its
+        times. Whatever else was read may have brought one nearer (a last marker, text after
+        thinking, anything after a notice): then it is looked soon.
+        """
+        steady, self._was_plain, self._plain = self._plain and self._was_plain, self._plain, True
+        if self._timer is not None:
+            if steady or self._rings_at <= (soon := self._soon(self.clock())):
+                return
+            self._timer.cancel()
+            self._set_timer(soon)
+        elif self._loop is not None:
+            self._plain = False  # there may have been a notice before
+            due = self.stream.next_timer()
             if due is not None:
-                self._timer = self._loop.call_later(max(0.0, due - now), _ring, weakref.ref(self))
+                self._set_timer(due)
+
+    def _set_timer(self, at: float) -> None:
+        assert self._loop is not None
+        self._rings_at = at
+        wait_s = max(0.0, at - self.clock())
+        self._timer = self._loop.call_later(wait_s, _ring, weakref.ref(self))
 
     def _on_time(self) -> None:
         self._timer = None
@@ -248,9 +275,12 @@ class AsyncDriver(Driver):
         if not self._waiting or not stream.reading:
             return
         stream.handle_timer(self.clock())
-        self._tell()
+        if self._tell():
+            self._plain = False
         if stream.reading:
-            self._arm()
+            due = stream.next_timer()
+            if due is not None:
+                self._set_timer(due)
         elif self._body is not None:
             self._body.abort()
 
@@ -278,7 +308,7 @@ class AsyncDriver(Driver):
 
     async def _pass_on(self) -> Deliver:
         data = None if self._dead or self._body is None else await self._body.read()
-        if data is None:
+        if not data:
             raise StopAsyncIteration
         return Deliver(data, no_events())
 

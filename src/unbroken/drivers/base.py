@@ -141,10 +141,13 @@ class Driver:
         for ended in self.stream.take_ended():
             self._targets.ended(ended)
 
-    def _tell(self) -> None:
+    def _tell(self) -> bool:
+        """Tell observers what there is to tell; return whether there was a notice."""
         self._report_attempts()
-        for notice in self.stream.take_notices():
+        notices = self.stream.take_notices()
+        for notice in notices:
             self._observer.notice(notice)
+        return bool(notices)
 
     def _show(self, delivery: Deliver) -> None:
         """Show a delivery to who watches the stream's health."""
@@ -162,7 +165,11 @@ class Driver:
         stream's times, and nothing is late by more than `_LOOK_S`.
         """
         due = self.stream.next_timer()
-        return None if due is None else min(due, now + _LOOK_S)
+        return None if due is None else min(due, self._soon(now))
+
+    @staticmethod
+    def _soon(now: float) -> float:
+        return now + _LOOK_S
 
     def _head_limits(self) -> tuple[float | None, float | None]:
         """Return the seconds for connecting and for the response head of an own request."""

@@ -47,7 +47,7 @@ class AsyncBody(Protocol):
         """Whether `abort` can work."""
 
     async def read(self) -> bytes | None:
-        """Return the next bytes as they came, or None at the end."""
+        """Return the next bytes as they came, at least one; None or ``b""`` at the end."""
 
     def abort(self) -> bool:
         """Wake a waiting `read`; False if there is no way."""

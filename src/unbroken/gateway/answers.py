@@ -40,6 +40,7 @@ def http_error(
         headers=[
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
+            ("cache-control", "no-store"),  # browsers keep a 410 of a stream otherwise
             ("x-unbroken-error", kind),
             *(headers or []),
         ],

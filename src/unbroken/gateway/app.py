@@ -105,6 +105,7 @@ class Gateway:
             figures=None if shared is None else shared.figures,
             rows=None if shared is None else shared.active,
             faults=None if shared is None else shared.latest_faults,
+            find=None if shared is None else shared.stream,
             workers=None if shared is None else shared.workers,
             chat=ChatSettings(),
             page_token=self._page_token,
@@ -303,7 +304,7 @@ class Gateway:
             method=exchange.method,
             target=url[len(client.options.url.rstrip("/")) :],
             headers=upstream_headers(
-                exchange.headers,
+                exchange.scope["headers"],
                 route,
                 setup.callers,
                 dialect_of(exchange.method, path),
@@ -337,7 +338,7 @@ class Gateway:
         path, _, query = exchange.target.partition("?")
         forward_key = self.config.resume.forward_key
         headers = upstream_headers(
-            exchange.headers, route, setup.callers, dialect, forward_key=forward_key
+            exchange.scope["headers"], route, setup.callers, dialect, forward_key=forward_key
         )
         request = Request(
             method=exchange.method,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -44,7 +45,12 @@ def model_of(target: str, body: bytes) -> str | None:
 
 
 def upstream_headers(
-    headers: Headers, route: Route, callers: Callers, dialect: Dialect | None, *, forward_key: bool
+    headers: Iterable[tuple[bytes, bytes]],
+    route: Route,
+    callers: Callers,
+    dialect: Dialect | None,
+    *,
+    forward_key: bool,
 ) -> Headers:
     """Return the headers that go upstream.
 
@@ -52,16 +58,15 @@ def upstream_headers(
     no key of the caller's goes with it.
 
     Args:
-        headers: As they came.
+        headers: As ASGI has them: names in lower case.
         route: Where they go.
         callers: Whose keys are the gateway's.
         dialect: What the path speaks.
         forward_key: Whether Idempotency-Key goes too.
     """
     upstream = route.upstream
-    pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     kept: Headers = []
-    for name, value in callers.forwarded(pairs):
+    for name, value in callers.forwarded(headers):
         if name.startswith(b"x-unbroken-") or (name == b"idempotency-key" and not forward_key):
             continue
         if name == b"last-event-id" or (upstream.key is not None and name in KEY_HEADERS):

@@ -33,6 +33,7 @@ import hmac
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["Guard", "Refusal"]
 
@@ -190,11 +191,8 @@ class Guard:
             return True
         if name in self._hosts or host in self._hosts or f"[{name}]" in self._hosts:
             return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return address.is_loopback or (server != "" and name == server.lower())
+        loopback = _is_loopback(name)
+        return loopback is not None and (loopback or (server != "" and name == server.lower()))
 
     def _needs_token(self, method: str, path: str, said: _Said, *, own: bool) -> bool:
         if not self._injects_keys or method == "OPTIONS":
@@ -279,6 +277,15 @@ def _is_own(said: _Said) -> bool:
         return False
     scheme, _, rest = said.origin.lower().partition("://")
     return scheme in ("http", "https") and rest != "" and rest == said.host.lower()
+
+
+@lru_cache(maxsize=256)  # most requests name the same few hosts, and parsing takes its time
+def _is_loopback(name: str) -> bool | None:
+    """Whether an address is one of loopback; None where the name is no address."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return None
 
 
 def _name_of(host: str) -> str:

@@ -85,6 +85,7 @@ class Exchange:
         "_on_left",
         "_remaining",
         "_scope",
+        "_unsent",
         "_waiters",
         "body_complete",
         "keep_alive",
@@ -112,6 +113,7 @@ class Exchange:
         self._chunked = False
         self._head = scope["method"] == "HEAD"
         self._remaining = -1  # of the answer's Content-Length; -1: none was said
+        self._unsent = b""  # the answer's head, in the turn of the loop in which it was made
         scope["extensions"] = {
             "unbroken.abort": self.abort,
             "unbroken.left": self,
@@ -182,6 +184,7 @@ class Exchange:
         if self.left or self.response_complete:
             return
         connection = self._connection
+        self._send_head()
         self.leave()
         if how == "rst":
             connection.reset()
@@ -318,31 +321,42 @@ class Exchange:
         out.append(b"\r\n")
         self.started = True
         self.waits_for_continue = False
-        self._connection.transport.write(b"".join(out))
+        # What is written in this turn goes with it: a system call less for each stream.
+        self._unsent = b"".join(out)
+        asyncio.get_running_loop().call_soon(self._send_head)
+
+    def _send_head(self) -> None:
+        head, self._unsent = self._unsent, b""
+        if head and not self.left:
+            self._connection.transport.write(head)
 
     def _write(self, data: bytes, *, last: bool = False) -> None:
         if self._head:
             return
+        if not data and not last:
+            return
+        head, self._unsent = self._unsent, b""
         transport = self._connection.transport
         if self._chunked:
             if data:
                 end = b"\r\n0\r\n\r\n" if last else b"\r\n"
-                transport.write(b"%x\r\n%b%b" % (len(data), data, end))
-            elif last:
-                transport.write(b"0\r\n\r\n")
+                transport.write(b"%b%x\r\n%b%b" % (head, len(data), data, end))
+            else:
+                transport.write(head + b"0\r\n\r\n")
             return
         if self._remaining >= 0:
             if len(data) > self._remaining:
                 msg = "the answer is longer than its Content-Length"
                 raise RuntimeError(msg)
             self._remaining -= len(data)
-        if data:
-            transport.write(data)
+        if head or data:
+            transport.write(head + data if head else data)
 
     def _end(self) -> None:
         if self._remaining > 0:
             msg = "the answer is shorter than its Content-Length"
             raise RuntimeError(msg)
+        self._send_head()  # it had no body
         self.response_complete = True
         self._on_left = None
         self._wake()

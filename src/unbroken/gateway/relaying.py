@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.errors import StreamingError
@@ -28,11 +28,14 @@ from unbroken.gateway.answers import error_frame, http_error
 from unbroken.gateway.upstreams import DriverBody, DriverUpstream, Upstreams, refusal_of
 from unbroken.relay.messages import Headers, RelayRequest, ResponseHead, UpstreamError
 from unbroken.relay.pump import Upstream
-from unbroken.relay.upstream import UpstreamClient
+from unbroken.relay.upstream import Answer, UpstreamClient
 from unbroken.telemetry import Callbacks, Observer
 from unbroken.telemetry.health import StreamHealth
 
 __all__ = ["Asked", "Healed", "Said", "open_stream"]
+
+
+_NOBODY = Callbacks()  # hears and does nothing: one for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class Asked:
     options: Options
     client: UpstreamClient
     heartbeat_s: float | None = 15.0
-    observer: Observer = field(default_factory=Callbacks)
+    observer: Observer = _NOBODY
     stamp: Callable[[Request], Request] | None = None
 
     @property
@@ -71,7 +74,7 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
     body: DriverBody | None = None
     if not asked.owned:
         try:
-            answer = await asked.client.ask(_relayed(asked))
+            answer = await _answer(asked)
         except UpstreamError as error:
             health.error(FaultKind.CONNECT_FAILED.value, str(error))
             health.end("failed")
@@ -217,6 +220,19 @@ class Said:
 
     def close(self) -> None:
         pass
+
+
+async def _answer(asked: Asked) -> Answer:
+    """Send the first request. No SDK's timeout stands over it here, so the clock is ours."""
+    options = asked.options
+    head_s = options.timing.first_event_s if options.mode in ("heal", "raise") else None
+    try:
+        async with asyncio.timeout(head_s):
+            return await asked.client.ask(_relayed(asked))
+    except TimeoutError:
+        detail = f"no response head in {head_s:g} s"
+        address = asked.client.options.address
+        raise UpstreamError(how="silent", address=address, detail=detail) from None
 
 
 def _relayed(asked: Asked) -> RelayRequest:

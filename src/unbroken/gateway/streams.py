@@ -209,13 +209,15 @@ class Streams:
                 found.state_prefix if isinstance(found, Attach) else b"",
             )
         except JournalError as error:
-            kind = "writer-lost" if isinstance(error, WriterLostError) else "journal-lost"
+            lost = isinstance(error, WriterLostError)
+            kind = "writer-lost" if lost else "journal-lost"
+            exchange.facts["error"] = kind
             if not downstream.started:
                 await self._refuse(exchange, Refused(status=503, kind=kind, text=str(error)))
                 return
-            exchange.facts["error"] = kind
-            message = f"{kind}: {error}; do not treat the answer as complete"
-            await downstream.write(error_frame(dialect, kind, message))
+            if lost:  # an error event says that the stream failed: nobody reads on after it
+                message = f"{kind}: {error}; do not treat the answer as complete"
+                await downstream.write(error_frame(dialect, kind, message))
             await downstream.abort("fin")
             return
         if end.well or head.status >= 300:

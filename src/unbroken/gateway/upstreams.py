@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 from unbroken.core.errors import error_class
 from unbroken.core.faults import Fault, FaultKind
@@ -80,6 +81,11 @@ class DriverBody:
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         self._inflater = inflater_for(encoding)
         self.readable = self._inflater is not None or encoding in ("", "identity")
+        # A healthy stream is read without a layer of ours between: it would cost at every read.
+        plain = self._inflater is None and self.status < 300
+        self.read: Callable[[], Coroutine[Any, Any, bytes | None]] = (
+            answer.read if plain else self._read
+        )
         self.said = b""
         self._ended = False
 
@@ -88,13 +94,13 @@ class DriverBody:
         """Whether `abort` can work: always."""
         return True
 
-    async def read(self) -> bytes | None:
+    async def _read(self) -> bytes | None:
         if self._inflater is not None:
             return await self._decoded()
         data = await self._answer.read()
-        if self.status >= 300 and len(self.said) < PROBLEM_BYTES:
+        if len(self.said) < PROBLEM_BYTES:
             self.said += data
-        return data or None
+        return data
 
     async def _decoded(self) -> bytes | None:
         assert self._inflater is not None

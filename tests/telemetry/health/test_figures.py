@@ -41,7 +41,7 @@ def test_every_field_of_a_group_is_merged() -> None:
     full = Group(labels=Labels(provider="p"))
     for name in Group.__struct_fields__:
         value = getattr(full, name)
-        if isinstance(value, int):
+        if isinstance(value, int | float):
             setattr(full, name, 3)
         elif isinstance(value, dict):
             value["x"] = 3

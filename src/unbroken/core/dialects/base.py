@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from unbroken.core.checksum import Checksum
@@ -139,7 +140,7 @@ class Dialect(ABC):
 
     def variant(self, host: str = "", first_frames: bytes = b"") -> Variant:
         """Return the declared variant for a host, else by the marks in the first frames."""
-        if host and (known := _variant_of_host(self.variants, host)) is not None:
+        if host and (known := _variant_of_host(type(self), host)) is not None:
             return known
         for candidate in self.variants:
             for mark in candidate.marks:
@@ -287,3 +288,11 @@ class Dialect(ABC):
         """
         writer = self.writer(id=answer.id, model=answer.model, created=answer.created)
         return writer.write(list(events_of(answer)))
+
+
+@lru_cache(maxsize=256)  # every stream asks, and the hosts are few
+def _variant_of_host(dialect: type[Dialect], host: str) -> Variant | None:
+    for candidate in dialect.variants:
+        if candidate.hosts is not None and candidate.hosts.search(host):
+            return candidate
+    return None

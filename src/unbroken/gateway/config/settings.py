@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from unbroken.core.options import Mode
 from unbroken.gateway.config.secret import Secret, Value
+from unbroken.telemetry.health.prices import Price
 
 __all__ = [
     "CallerConfig",
@@ -247,11 +248,15 @@ class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         otlp_endpoint: Where OpenTelemetry's traces and metrics go, by OTLP over HTTP; empty
             sends none.
         page: Whether the live page, its feed and the metrics are served below ``/_unbroken/``.
+        prices: What a million tokens cost, in any currency; the first entry that fits a stream's
+            upstream and model counts. Cost is then in the log and the metrics, also that of
+            streams that were cut or cancelled, as far as the provider said what it billed.
     """
 
     access_log: str = ""
     otlp_endpoint: str = ""
     page: bool = True
+    prices: tuple[Price, ...] = ()
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

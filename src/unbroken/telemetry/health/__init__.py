@@ -15,6 +15,7 @@ from unbroken.telemetry.health.figures import Figures, Group, Labels, UsageTotal
 from unbroken.telemetry.health.histogram import EDGES, Histogram, Spread
 from unbroken.telemetry.health.monitor import HealthMonitor
 from unbroken.telemetry.health.naming import names_of
+from unbroken.telemetry.health.prices import Price, Prices
 from unbroken.telemetry.health.report import (
     Count,
     HealthReport,
@@ -37,6 +38,8 @@ __all__ = [
     "Histogram",
     "Labels",
     "PartReport",
+    "Price",
+    "Prices",
     "RecoveryCount",
     "Spread",
     "StreamError",

@@ -85,6 +85,7 @@ class Group(msgspec.Struct, kw_only=True):
             guarantee is ``none`` where nothing of it was delivered.
         wasted_tokens: Output that was bought and not delivered, as far as it is known.
         saved_tokens: Output delivered before a break that was not bought again.
+        cost: Of all attempts of ended streams, by the price list that was given.
         stalls: Stall notices.
         buffered: Streams whose events something in the path held back.
         internal_errors: Bugs of Unbroken's.
@@ -111,6 +112,7 @@ class Group(msgspec.Struct, kw_only=True):
     recoveries: dict[str, int] = {}
     wasted_tokens: int = 0
     saved_tokens: int = 0
+    cost: float = 0.0
     stalls: int = 0
     buffered: int = 0
     internal_errors: int = 0
@@ -135,7 +137,7 @@ class Group(msgspec.Struct, kw_only=True):
 
 _SUMS = (
     "started", "active", "retries", "bytes", "frames", "tokens", "active_tokens",
-    "wasted_tokens", "saved_tokens", "stalls", "buffered", "internal_errors",
+    "wasted_tokens", "saved_tokens", "cost", "stalls", "buffered", "internal_errors",
 )  # fmt: skip
 _COUNTS = ("ended", "counted", "faults", "errors", "texts", "recoveries")
 _HISTOGRAMS = ("duration_s", "size_bytes", "ttft_s", "gap_s")

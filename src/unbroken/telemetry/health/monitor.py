@@ -9,9 +9,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from unbroken.telemetry.health.figures import Figures, Group, Groups, Labels, count_in
+from unbroken.telemetry.health.prices import Price, Prices
 from unbroken.telemetry.health.report import HealthReport, report_of
 from unbroken.telemetry.health.rows import FaultRow, StreamRow
 from unbroken.telemetry.health.stream import StreamHealth
@@ -42,6 +43,7 @@ class HealthMonitor:
         abandon_s: Seconds without a word after which a stream is given up as ``abandoned``;
             None: never. Running streams of Unbroken's own always end by themselves.
         most_active: Streams watched at once; beyond it, the one that began first is given up.
+        prices: What tokens cost; the first entry that fits a stream counts.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class HealthMonitor:
         keep: int = 200,
         abandon_s: float | None = 3600.0,
         most_active: int = 100_000,
+        prices: Iterable[Price] = (),
     ) -> None:
+        self.prices = Prices(prices)
         self.clock = clock
         self._wall_time = wall_time
         self._keep = keep

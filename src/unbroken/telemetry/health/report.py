@@ -82,6 +82,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
         wasted_tokens: Output that was bought and not delivered, as far as it is known.
         saved_tokens: Output delivered before a break that was not bought again.
         usage: Tokens as billed.
+        cost: What they cost, by the price list that was given.
         stalls: Stall notices.
         buffered: Streams whose events something in the path held back.
         internal_errors: Bugs of Unbroken's.
@@ -113,6 +114,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     wasted_tokens: int
     saved_tokens: int
     usage: UsageTotals
+    cost: float
     stalls: int
     buffered: int
     internal_errors: int
@@ -148,6 +150,7 @@ def report_of(figures: Figures, *, at: float) -> HealthReport:
         wasted_tokens=whole.wasted_tokens,
         saved_tokens=whole.saved_tokens,
         usage=whole.usage,
+        cost=whole.cost,
         stalls=whole.stalls,
         buffered=whole.buffered,
         internal_errors=whole.internal_errors,

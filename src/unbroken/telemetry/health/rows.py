@@ -58,6 +58,8 @@ class StreamRow(msgspec.Struct, frozen=True, kw_only=True):
         recoveries: How they came about: the rungs, in order.
         seams: Where in the answer's text, in characters, each attempt after the first goes on,
             and by which rung; known at its end.
+        cost: What its attempts cost together, by the price list that was given; None if it is
+            not in there, or the stream still runs.
         errors: What went wrong, the latest 16.
         buffered: Something in the path collects events and hands them over late.
         left: The client is gone.
@@ -87,6 +89,7 @@ class StreamRow(msgspec.Struct, frozen=True, kw_only=True):
     reconnects: int = 0
     recoveries: list[str] = []
     seams: list[tuple[int, str]] = []
+    cost: float | None = None
     errors: list[StreamError] = []
     buffered: bool = False
     left: bool = False

@@ -47,10 +47,10 @@ class StreamHealth:
 
     __slots__ = (
         "__weakref__", "_attempts", "_began", "_began_wall", "_buffered", "_buffering", "_bytes",
-        "_delivered_at", "_deltas", "_ended", "_errors", "_frames", "_gap_s", "_gaps", "_gaps_s",
-        "_heard", "_last", "_left", "_longest_gap_s", "_monitor", "_progress", "_recoveries",
-        "_seams", "_stalled", "_together", "_tokens", "_told", "_ttft_s", "group", "id", "labels", "phase",
-        "status", "team",
+        "_cost", "_delivered_at", "_deltas", "_ended", "_errors", "_frames", "_gap_s", "_gaps",
+        "_gaps_s", "_heard", "_last", "_left", "_longest_gap_s", "_monitor", "_progress",
+        "_recoveries", "_seams", "_stalled", "_together", "_tokens", "_told", "_ttft_s", "group",
+        "id", "labels", "phase", "status", "team",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class StreamHealth:
         self._attempts = 1
         self._recoveries: list[str] = []
         self._seams: list[tuple[int, str]] = []
+        self._cost: float | None = None
         self._errors: list[StreamError] = []
         self._told: dict[tuple[str, str, int | None], int] = {}
         self._stalled = False
@@ -198,6 +199,7 @@ class StreamHealth:
         later = outcome.provenance[1 : _MOST_RECOVERIES + 1]
         self._seams = [(part.start, part.rung) for part in later]
         bill = bill_of(outcome, tokens=self.tokens)
+        self._cost = self._monitor.prices.cost(self.labels, bill.usage)
         with self._monitor.locked:
             group = self._monitor.group_of(self)
             group.retries += max(0, missed)  # a counter does not fall
@@ -205,6 +207,7 @@ class StreamHealth:
                 count_in(group.recoveries, recovery)
             group.wasted_tokens += bill.wasted_tokens
             group.saved_tokens += bill.saved_tokens
+            group.cost += self._cost or 0.0
             group.usage.add(bill.usage)
         self.end(outcome.status)
 
@@ -325,6 +328,7 @@ class StreamHealth:
             reconnects=self._attempts - 1,
             recoveries=list(self._recoveries),
             seams=self._seams,
+            cost=self._cost,
             errors=list(self._errors),
             buffered=self._buffered or self._buffering.found,
             left=self._left,
