@@ -8,6 +8,7 @@ import itertools
 import json
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anthropic
 import httpx2
@@ -385,3 +386,76 @@ def test_heartbeats_while_the_model_is_silent():
                 with ask(gateway, f"lab/ok;id={len(path)}", path=path, max_tokens=99) as response:
                     body = response.read()
                 assert body.startswith(beat * 2), body[:60]
+
+
+def test_a_stream_counts_for_its_caller_as_long_as_it_runs(lab):
+    """Also when its client is gone: else who leaves and asks again has no limit."""
+    limits = LimitsConfig(per_caller=CallerLimits(streams=1))
+    headers = {"authorization": "Bearer sk-caller-0123456789abcdef0123456789"}
+    kept = {**headers, "x-unbroken-resume": "1"}
+    with serving(_with_callers(lab, limits=limits)) as gateway:
+        _leave(gateway, "lab/ok;id=counts;tokens=40;tps=20", headers=kept)
+        with ask(gateway, "lab/ok;id=second", headers=headers) as response:
+            assert response.status_code == 429
+        assert _ended(lab, "counts") == "whole"
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            with ask(gateway, "lab/ok;id=third", headers=headers) as response:
+                if response.status_code == 200:
+                    break
+            time.sleep(0.05)
+        assert response.status_code == 200
+
+
+@pytest.fixture
+def recorder():
+    """A provider that only writes down the headers that reach it."""
+    seen: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append({name.lower(): value for name, value in self.headers.items()})
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(404)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", seen
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_is_meant_for_the_gateway_stays_here(recorder):
+    """Of a stream, and of a request in a dialect that asks for none."""
+    url, seen = recorder
+    headers = {**AUTH, "idempotency-key": "mine", "x-unbroken-resume": "1", "x-mine": "passes"}
+    with serving(config_for(url)) as gateway:
+        for stream in (True, False):
+            body = {"model": "m", **BODY, "stream": stream}
+            httpx2.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers)
+    assert len(seen) == 2
+    for each in seen:
+        assert each["authorization"] == "Bearer caller-key"
+        assert each["x-mine"] == "passes"
+        assert each["accept-encoding"] == "identity"
+        assert not {"idempotency-key", "x-unbroken-resume", "x-unbroken-mode"} & set(each)
+
+
+def test_no_key_of_the_callers_reaches_a_provider_that_has_one(recorder):
+    url, seen = recorder
+    caller = CallerConfig(team="blue", key=Secret("sk-caller-0123456789abcdef0123456789"))
+    upstreams = {"lab": UpstreamConfig(url=url, key=Secret("sk-provider"))}
+    with serving(config_for(url, callers=(caller,), upstreams=upstreams)) as gateway:
+        for path in ("/v1/chat/completions", "/v1/messages", "/v1/embeddings"):
+            headers = {"x-api-key": "sk-caller-0123456789abcdef0123456789", "cookie": "c=1"}
+            httpx2.post(gateway.url + path, json={"model": "m", **BODY}, headers=headers)
+    assert len(seen) == 3
+    assert seen[0]["authorization"] == seen[2]["authorization"] == "Bearer sk-provider"
+    assert seen[1]["x-api-key"] == "sk-provider"
+    assert "sk-caller" not in str(seen)

@@ -13,7 +13,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -232,16 +232,16 @@ class Gateway:
         if exchange.caller is None and stream is None:
             await exchange.refuse(401, "key-refused", "no key of this gateway came with it")
             return
-        release = self._hold(setup)
         self._active += 1
         try:
-            if stream is not None:
-                await self._read_on(exchange, stream[1])
-            else:
-                await self._admitted(exchange, setup, dialect)
+            with contextlib.ExitStack() as costs:
+                costs.callback(self._hold(setup))
+                if stream is not None:
+                    await self._read_on(exchange, stream[1])
+                else:
+                    await self._admitted(exchange, setup, dialect, costs)
         finally:
             self._active -= 1
-            release()
 
     async def _read_on(self, exchange: Exchange, stream_id: str) -> None:
         match exchange.method:
@@ -252,8 +252,17 @@ class Gateway:
             case _:
                 await exchange.refuse(405, "method-not-known", "a stream knows GET and DELETE")
 
-    async def _admitted(self, exchange: Exchange, setup: Setup, dialect: Dialect | None) -> None:
-        """Serve a request of somebody who may call, within the limits."""
+    async def _admitted(
+        self, exchange: Exchange, setup: Setup, dialect: Dialect | None, costs: ExitStack
+    ) -> None:
+        """Serve a request of somebody who may call, within the limits.
+
+        Args:
+            exchange: The request.
+            setup: The configuration that it is served by.
+            dialect: What its path speaks.
+            costs: What is given back at its end, or at that of a stream that outlives it.
+        """
         assert exchange.caller is not None
         body = b""
         if dialect is not None:
@@ -269,20 +278,18 @@ class Gateway:
             wait: Headers = [("retry-after", admission.retry_after)]
             await exchange.refuse(429, "limit-reached", admission.reason, wait)
             return
-        try:
-            path = exchange.target.partition("?")[0]
-            model = model_of(path, body)
-            route = setup.routes.choose(exchange.method, path, model)
-            exchange.facts.update(bytes_in=len(body), model=model)
-            if route is None:
-                message = f"no route of this gateway takes this path and model ({exchange.method})"
-                await exchange.refuse(404, "no-route", message)
-            elif dialect is None:
-                await self._pass(exchange, setup, route)
-            else:
-                await self._ask(exchange, setup, route, dialect, body, model or "")
-        finally:
-            admission.release(exchange.downstream.sent_bytes, time.monotonic())
+        costs.callback(lambda: admission.release(exchange.downstream.sent_bytes, time.monotonic()))
+        path = exchange.target.partition("?")[0]
+        model = model_of(path, body)
+        route = setup.routes.choose(exchange.method, path, model)
+        exchange.facts.update(bytes_in=len(body), model=model)
+        if route is None:
+            message = f"no route of this gateway takes this path and model ({exchange.method})"
+            await exchange.refuse(404, "no-route", message)
+        elif dialect is None:
+            await self._pass(exchange, setup, route)
+        else:
+            await self._ask(exchange, setup, route, dialect, body, model or "", costs)
 
     async def _pass(
         self, exchange: Exchange, setup: Setup, route: Route, request: Request | None = None
@@ -300,16 +307,18 @@ class Gateway:
         path, _, query = exchange.target.partition("?")
         url = route.url_for(path, query)
         passes = request is None and exchange.has_body
+        headers = (
+            # Nothing of ours is done with the key of a request that we do not know.
+            upstream_headers(
+                exchange.scope["headers"], route, setup.callers, None, forward_key=True
+            )
+            if request is None
+            else list(request.headers)
+        )
         relayed = RelayRequest(
             method=exchange.method,
             target=url[len(client.options.url.rstrip("/")) :],
-            headers=upstream_headers(
-                exchange.scope["headers"],
-                route,
-                setup.callers,
-                dialect_of(exchange.method, path),
-                forward_key=True,
-            ),
+            headers=headers,
             body=b"" if request is None else request.body,
             reading=exchange.downstream.request_body() if passes else None,
         )
@@ -326,6 +335,7 @@ class Gateway:
         dialect: Dialect,
         body: bytes,
         model: str,
+        costs: ExitStack,
     ) -> None:
         """Serve a request in a dialect: a stream, unless it asks for none."""
         try:
@@ -353,17 +363,12 @@ class Gateway:
         if held > options.max_replay_bytes or not self._held.take(held):
             held, options = 0, options.with_mode("raise")
             exchange.more.append(("x-unbroken-healing", "off; the request is too large to keep"))
-        try:
-            asked = Asked(
-                request=request,
-                dialect=dialect,
-                options=options,
-                client=setup.client(route),
-                heartbeat_s=route.heartbeat_s,
-            )
-            keep = partial(self._hold, setup)
-            await self._streams.serve(
-                exchange, asked, route, setup.upstreams, model=model, keep=keep
-            )
-        finally:
-            self._held.give(held)
+        costs.callback(self._held.give, held)
+        asked = Asked(
+            request=request,
+            dialect=dialect,
+            options=options,
+            client=setup.client(route),
+            heartbeat_s=route.heartbeat_s,
+        )
+        await self._streams.serve(exchange, asked, route, setup.upstreams, model=model, costs=costs)

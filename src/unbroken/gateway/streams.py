@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from unbroken.core.dialects import DIALECTS
@@ -67,7 +67,7 @@ class Streams:
         upstreams: Upstreams,
         *,
         model: str,
-        keep: Callable[[], Callable[[], None]],
+        costs: ExitStack,
     ) -> None:
         """Serve a request for a stream.
 
@@ -77,8 +77,8 @@ class Streams:
             route: By which it goes.
             upstreams: All that may be asked.
             model: What the request names.
-            keep: Keeps the configuration in force until what it returns is called: for a
-                stream that outlives its request.
+            costs: What is given back at the end of the request; a stream that outlives it takes
+                them over.
         """
         begun = await self._service.begin(
             resume.Asked(
@@ -117,7 +117,7 @@ class Streams:
             return
         keep_s = _keep_s(route.on_disconnect_resumable)
         told = dict(exchange.facts)
-        task = asyncio.create_task(self._write(run, begun.writer, keep_s, told, keep()))
+        task = asyncio.create_task(self._write(run, begun.writer, keep_s, told, costs.pop_all()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await self._read(exchange, begun, route.heartbeat_s)
@@ -139,7 +139,7 @@ class Streams:
         writer: Writer,
         keep_s: float | None,
         told: dict[str, Any],
-        release: Callable[[], None],
+        costs: ExitStack,
     ) -> None:
         try:
             passage = await write_to_journal(run, writer, keep_s=keep_s)
@@ -150,7 +150,7 @@ class Streams:
             _log.error("a stream ended by a bug of ours (%s)", type(bug).__name__, exc_info=bug)
         finally:
             self._telling.ended(run, told)
-            release()
+            costs.close()
 
     # Reading from the journal ----------------------------------------------------------------
 
