@@ -119,7 +119,7 @@ def test_a_missing_extra_is_named(
 
 def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("uvicorn")
-    from unbroken.gateway.serving import bind
+    from unbroken.gateway.listening import bind
 
     taken = bind("127.0.0.1", 0)
     port = taken.getsockname()[1]

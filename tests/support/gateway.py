@@ -14,7 +14,8 @@ from typing import Any
 
 from unbroken.gateway.app import Gateway
 from unbroken.gateway.config import GatewayConfig, LimitsConfig, RouteConfig, UpstreamConfig
-from unbroken.gateway.serving import bind, serve
+from unbroken.gateway.listening import bind
+from unbroken.gateway.serving import serve
 
 __all__ = ["Serving", "config_for", "serving"]
 

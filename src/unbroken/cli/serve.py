@@ -184,7 +184,7 @@ def _in_short(config: GatewayConfig) -> str:
 
 
 def _serve(config: GatewayConfig, path: Path | None, flags: dict[str, Any]) -> int:
-    from unbroken.gateway.serving import ListenError
+    from unbroken.gateway.listening import ListenError
     from unbroken.gateway.supervisor import Source, supervise
 
     where = None if path is None else os.path.abspath(path)

@@ -30,7 +30,8 @@ from typing import Any
 import msgspec
 
 from unbroken.gateway.config import ConfigError, GatewayConfig, load
-from unbroken.gateway.serving import bind_group, greeting, own_line, serve
+from unbroken.gateway.listening import bind_group, greeting
+from unbroken.gateway.serving import own_line, serve
 
 __all__ = ["GATEWAY", "Source", "supervise"]
 
