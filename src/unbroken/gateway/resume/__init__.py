@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from unbroken.gateway.resume.answering import (
-    Asked,
-    Attach,
-    Begun,
-    NotKept,
-    Refused,
-    ResumeService,
-    Stopped,
-)
+from unbroken.gateway.resume.answering import ResumeService
+from unbroken.gateway.resume.decisions import Asked, Attach, Begun, NotKept, Refused, Stopped
 from unbroken.gateway.resume.ids import Position, PositionError, is_stream_id, new_stream_id
 from unbroken.gateway.resume.keys import InvalidKeyError, body_hash, lease_of, parse_key
 from unbroken.gateway.resume.marking import Marker, ends_block

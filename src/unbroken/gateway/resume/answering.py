@@ -12,16 +12,25 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+from unbroken.gateway.resume.decisions import (
+    Asked,
+    Attach,
+    Begun,
+    NotKept,
+    Refused,
+    Stopped,
+    down,
+    gone,
+    unknown,
+)
 from unbroken.gateway.resume.ids import Position, PositionError, is_stream_id, new_stream_id
 from unbroken.gateway.resume.keys import InvalidKeyError, body_hash, lease_of, parse_key
 from unbroken.gateway.resume.marking import PROBE_BYTES, Marker, ends_block
 from unbroken.gateway.resume.state import OpenState
 from unbroken.gateway.resume.tokens import Tokens
 from unbroken.journal.base import (
-    Head,
     Journal,
     JournalDownError,
     JournalError,
@@ -32,130 +41,15 @@ from unbroken.journal.base import (
     Reader,
     StreamInfo,
     UnknownStreamError,
-    Writer,
     WriterLostError,
 )
 
-__all__ = [
-    "Asked",
-    "Attach",
-    "Begun",
-    "NotKept",
-    "Refused",
-    "ResumeService",
-    "Stopped",
-]
+__all__ = ["ResumeService"]
 
 _log = logging.getLogger("unbroken")
 
 _REQUEST_HEADER = "x-unbroken-resume"
 _ROUNDS = 4  # streams that a POST may see fail before they begin, until it gives up
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request for a stream, as far as resuming it is concerned.
-
-    Attributes:
-        method: The HTTP method.
-        target: Path and query as they came.
-        headers: As they came.
-        body: As it came.
-        scope: Who asks, as a hash; None where nobody showed a key.
-        dialect: Of the answer.
-        wire: Of the answer; ``""`` where it is no stream that can be read on.
-        model: As the request named it.
-        provider: For the journal's record.
-        route: Likewise.
-    """
-
-    method: str
-    target: str
-    headers: Iterable[tuple[str, str]]
-    body: bytes
-    scope: str | None
-    dialect: str = ""
-    wire: str = ""
-    model: str = ""
-    provider: str = ""
-    route: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotKept:
-    """Serve the request as if there were no resume.
-
-    Attributes:
-        reason: ``""`` if it was not asked for; else why it cannot be: ``off``, ``no-stream``,
-            ``journal-full``, ``journal-down``.
-    """
-
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """The request begins a stream: run it into `writer`, and serve `reader` to the client.
-
-    Attributes:
-        writer: Must be opened, and must be ended, whatever happens.
-        reader: At the beginning; to be closed.
-        marker: For `serve_reader`; None where the client did not ask for ids.
-        headers: To be added to the answer.
-    """
-
-    writer: Writer
-    reader: Reader
-    marker: Marker | None
-    headers: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attach:
-    """The request reads a stream that is there.
-
-    Attributes:
-        head: Status and headers of the stream's first answer.
-        reader: At the place that was asked for; to be closed.
-        marker: For `serve_reader`; None where the client did not ask for ids.
-        headers: To be added to the head's.
-        state_prefix: To be sent first.
-    """
-
-    head: Head
-    reader: Reader
-    marker: Marker | None
-    headers: list[tuple[str, str]]
-    state_prefix: bytes = b""
-
-    @property
-    def meta(self) -> Meta:
-        """The stream that is read."""
-        return self.reader.meta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """An error answer, in the words of the caller's dialect.
-
-    Attributes:
-        status: Of HTTP.
-        kind: A stable short name.
-        text: For a person.
-        headers: To be added.
-    """
-
-    status: int
-    kind: str
-    text: str
-    headers: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
-    """An empty answer: 202, the stream is being stopped; 204, it had ended."""
-
-    status: int
 
 
 class ResumeService:
@@ -282,7 +176,7 @@ class ResumeService:
         if isinstance(position, Refused):
             return position
         answer = await self._attach(info, named, position, scope=scope, wants=True)
-        return _unknown() if answer is None else answer
+        return unknown() if answer is None else answer
 
     async def stop(
         self, stream_id: str, headers: Iterable[tuple[str, str]], scope: str | None
@@ -296,9 +190,9 @@ class ResumeService:
         try:
             return Stopped(status=202 if await self.journal.stop(stream_id) else 204)
         except UnknownStreamError:
-            return _unknown()
+            return unknown()
         except JournalDownError as error:
-            return _down(error)
+            return down(error)
 
     # ------------------------------------------------------------ inside
 
@@ -324,16 +218,16 @@ class ResumeService:
                 text="reading a stream takes the key it was begun with, or its X-Unbroken-Token",
             )
         if not self._enabled or not is_stream_id(stream_id):
-            return _unknown()
+            return unknown()
         try:
             info = await self.journal.find(stream_id)
         except JournalDownError as error:
-            return _down(error)
+            return down(error)
         owner = "" if info is None else info.meta.scope
         # Compared also where there is nothing, so that both take as long.
         by_scope = hmac.compare_digest(owner.encode(), (scope or "").encode()) and bool(scope)
         if info is None or not (by_token or by_scope):
-            return _unknown()
+            return unknown()
         return info
 
     async def _attach(
@@ -349,7 +243,7 @@ class ResumeService:
         meta = info.meta
         epoch, offset = position or (meta.epoch, 0)
         if epoch != meta.epoch:
-            return _gone("the position is of another epoch of the log, which is not kept")
+            return gone("the position is of another epoch of the log, which is not kept")
         reader: Reader | None = None
         try:
             reader = await self.journal.reader(meta.id, offset)
@@ -373,14 +267,14 @@ class ResumeService:
         except (UnknownStreamError, WriterLostError):
             return None
         except OffsetGoneError as error:
-            return _gone(str(error))
+            return gone(str(error))
         except OffsetError as error:
             return Refused(status=400, kind="position-beyond-log", text=str(error))
         except JournalDownError as error:
-            return _down(error)
+            return down(error)
         except JournalError as error:
             _log.warning("a stream could not be read on: %s", type(error).__name__)
-            return _down(JournalDownError(str(error)))
+            return down(JournalDownError(str(error)))
         finally:
             if reader is not None:
                 await reader.aclose()
@@ -466,24 +360,3 @@ def _position(headers: Mapping[str, str]) -> Position | Refused | None:
         return Position.parse(text)
     except PositionError as error:
         return Refused(status=400, kind="position-malformed", text=str(error))
-
-
-def _unknown() -> Refused:
-    return Refused(
-        status=404,
-        kind="stream-unknown",
-        text="there is no such stream, or it is not kept any more",
-    )
-
-
-def _gone(text: str) -> Refused:
-    return Refused(status=410, kind="position-gone", text=text)
-
-
-def _down(error: JournalDownError) -> Refused:
-    return Refused(
-        status=503,
-        kind="journal-down",
-        text="the journal cannot be reached now; the stream itself may go on",
-        headers=[("Retry-After", str(max(1, round(error.retry_after_s))))],
-    )
