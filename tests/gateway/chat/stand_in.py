@@ -132,7 +132,8 @@ class Gateway:
         stream.put(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
         stream.put("[DONE]")
         healed = stream.model == "heal"
-        finish(health, "complete", cut() if healed else None, 2 if healed else 1)
+        seam_at = len("".join(WORDS[:3]))
+        finish(health, "complete", cut() if healed else None, 2 if healed else 1, seam_at)
         stream.end("complete")
 
     def _answer(self, stream: Stream, offset: int, *, drop_after: int | None = None) -> Response:

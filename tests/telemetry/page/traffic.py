@@ -46,7 +46,11 @@ def deliver(health: StreamHealth, now: float, frames: int = 1) -> None:
 
 
 def finish(
-    health: StreamHealth, status: str = "complete", fault: Fault | None = None, attempts: int = 1
+    health: StreamHealth,
+    status: str = "complete",
+    fault: Fault | None = None,
+    attempts: int = 1,
+    seam_at: int = 40,
 ) -> None:
     records = [AttemptRecord(number=number + 1) for number in range(attempts)]
     for record in records[1:]:
@@ -54,8 +58,8 @@ def finish(
     provenance = [
         Provenance(
             attempt=number + 1,
-            start=number * 40,
-            end=number * 40 + 40,
+            start=number * seam_at,
+            end=(number + 1) * seam_at,
             rung=records[number].rung,
             guarantee="seam-verified" if number else "byte-exact",
         )
