@@ -19,6 +19,10 @@ __all__ = ["dialect_of", "model_of", "upstream_headers"]
 _IN_PATH = re.compile(r"/models?/([^/:]+)")  # Gemini and Bedrock name it there
 
 
+_OF_THE_WAY_HERE = (b"forwarded", b"via", b"x-real-ip")
+"""With ``X-Forwarded-*``: who asks us, and by which proxies, is no business of the provider's."""
+
+
 class _Model(msgspec.Struct):
     model: str | None = None
 
@@ -54,7 +58,7 @@ def upstream_headers(
 ) -> Headers:
     """Return the headers that go upstream.
 
-    What is meant for the gateway stays here; where the upstream has a key of the gateway's own,
+    What is meant for the gateway, or tells of the way to it, stays here; where the upstream has a key of the gateway's own,
     no key of the caller's goes with it.
 
     Args:
@@ -67,9 +71,13 @@ def upstream_headers(
     upstream = route.upstream
     kept: Headers = []
     for name, value in callers.forwarded(headers):
-        if name.startswith(b"x-unbroken-") or (name == b"idempotency-key" and not forward_key):
+        if name.startswith((b"x-unbroken-", b"x-forwarded-")) or name in _OF_THE_WAY_HERE:
             continue
-        if name == b"last-event-id" or (upstream.key is not None and name in KEY_HEADERS):
+        if name == b"idempotency-key" and not forward_key:
+            continue
+        if name == b"last-event-id" and dialect is not None:
+            continue  # a position in our journal; of a request that we do not know it is its own
+        if upstream.key is not None and name in KEY_HEADERS:
             continue
         kept.append((name.decode("latin-1"), value.decode("latin-1")))
     if upstream.key is not None:
