@@ -19,6 +19,8 @@ __all__ = ["dialect_of", "model_of", "upstream_headers"]
 _IN_PATH = re.compile(r"/models?/([^/:]+)")  # Gemini and Bedrock name it there
 
 
+_KEY_AS = {"anthropic": "anthropic-messages", "gemini": "gemini"}
+"""Known upstreams that want their key in a header of their own, also where a path speaks nothing."""
 _OF_THE_WAY_HERE = (b"forwarded", b"via", b"x-real-ip")
 """With ``X-Forwarded-*``: who asks us, and by which proxies, is no business of the provider's."""
 
@@ -58,8 +60,8 @@ def upstream_headers(
 ) -> Headers:
     """Return the headers that go upstream.
 
-    What is meant for the gateway, or tells of the way to it, stays here; where the upstream has a key of the gateway's own,
-    no key of the caller's goes with it.
+    What is meant for the gateway, or tells of the way to it, stays here; where the upstream has
+    a key of the gateway's own, no key of the caller's goes with it.
 
     Args:
         headers: As ASGI has them: names in lower case.
@@ -81,7 +83,8 @@ def upstream_headers(
             continue
         kept.append((name.decode("latin-1"), value.decode("latin-1")))
     if upstream.key is not None:
-        speaks = by_name(upstream.dialect) if upstream.dialect else dialect
+        named = upstream.dialect or _KEY_AS.get(upstream.name, "")
+        speaks = dialect or (by_name(named) if named else None)
         key = (
             {"authorization": f"Bearer {upstream.key}"}
             if speaks is None
