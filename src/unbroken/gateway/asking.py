@@ -20,7 +20,7 @@ _IN_PATH = re.compile(r"/models?/([^/:]+)")  # Gemini and Bedrock name it there
 
 
 _KEY_AS = {"anthropic": "anthropic-messages", "gemini": "gemini"}
-"""Known upstreams that want their key in a header of their own, also where a path speaks nothing."""
+"""Known upstreams with a header of their own for the key, also where a path speaks nothing."""
 _OF_THE_WAY_HERE = (b"forwarded", b"via", b"x-real-ip")
 """With ``X-Forwarded-*``: who asks us, and by which proxies, is no business of the provider's."""
 
