@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import environments, report
-from compare.rows import GatewayError, Row, gateways, rows, running, variables
+from compare.rows import GatewayError, Row, gateways, rows, through, variables
 from unbroken.lab.score.command import CommandPlayer
 from unbroken.lab.score.player import CannotPlayError
 from unbroken.lab.score.results import Card, Result
@@ -120,8 +120,8 @@ def _prepare(wanted: list[Row]) -> dict[str, str]:
     needed: dict[str, list[str]] = {}
     for row in wanted:
         needed.setdefault(row.environment, []).append(row.name)
-        if row.gateway is not None:
-            needed.setdefault(behind[row.gateway].environment, []).append(row.name)
+        for gateway in row.gateways:
+            needed.setdefault(behind[gateway].environment, []).append(row.name)
     missing: dict[str, str] = {}
     for name, used_by in needed.items():
         print(f"environment {name}", flush=True)
@@ -152,16 +152,9 @@ def _score(row: Row, suite: Suite, lab: LabServer, *, jobs: int) -> Card:
         worse = isinstance(played.result, Result) and not played.result.ok
         print("x" if worse else ".", end="", flush=True)
 
-    if row.gateway is None:
-        card = asyncio.run(score_suite(CommandPlayer(argv), suite, lab, options, dot))
-    else:
-        gateway = gateways()[row.gateway]
-        python = None
-        if gateway.environment != "node":
-            python = environments.python_of(gateway.environment)
-        with running(gateway, lab.url, patience_s=patience_s, python=python) as url:
-            through = _Behind(lab, url)
-            card = asyncio.run(score_suite(CommandPlayer(argv), suite, through, options, dot))
+    with through(row, lab.url, patience_s=patience_s) as url:
+        server = lab if url == lab.url else _Behind(lab, url)
+        card = asyncio.run(score_suite(CommandPlayer(argv), suite, server, options, dot))
     return replace(card, label=f"{row.label}, {row.variant}")
 
 

@@ -5,7 +5,7 @@
     python compare/environments.py --versions      # what is in them, as JSON
 
 Each is `.venvs/compare-NAME` of the checkout and holds exactly what `settings/NAME.txt` pins, and
-this checkout (editable) where Unbroken is put under an SDK. Made by uv where there is one, else by
+this checkout (editable) where Unbroken is put under an SDK, or is the gateway. Made by uv where there is one, else by
 venv and pip, and made anew only when the pins change, or this Python.
 """
 
@@ -27,7 +27,7 @@ _COMPARE = Path(__file__).resolve().parent
 _ROOT = _COMPARE.parent
 _HOME = _ROOT / ".venvs"
 _SETTINGS = _COMPARE / "settings"
-_WITH_UNBROKEN = frozenset({"sdks", "litellm"})
+_WITH_UNBROKEN = {"sdks": "httpx", "litellm": "httpx", "unbroken": "gateway"}  # with this extra
 _MAKE_WITHIN_S = 900.0
 
 NAMES = tuple(sorted(path.stem for path in _SETTINGS.glob("*.txt")))
@@ -76,7 +76,7 @@ def _create(home: Path, name: str, pins: Path) -> None:
     python = str(home / "bin" / "python")
     what = ["-r", str(pins)]
     if name in _WITH_UNBROKEN:
-        what += ["--editable", f"{_ROOT}[httpx]"]
+        what += ["--editable", f"{_ROOT}[{_WITH_UNBROKEN[name]}]"]
     uv = shutil.which("uv")
     if uv is not None:
         _call(uv, "venv", "--quiet", "--python", sys.executable, str(home))

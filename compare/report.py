@@ -26,7 +26,13 @@ _SIGNS: dict[Verdict, str] = {
     "hung": "**∞**",
     "crashed": "**X**",
 }
-_VARIANTS = {"plain": "plain", "configured": "configured", "unbroken": "behind Unbroken"}
+_VARIANTS = {
+    "plain": "plain",
+    "configured": "configured",
+    "unbroken": "behind Unbroken",
+    "gateway": "behind Unbroken's gateway",
+}
+_OURS = ("unbroken", "gateway")
 _LANGUAGES = ("python", "node", "gateway")
 _DAMAGE = ("lost", "repeated", "reordered", "invented")
 
@@ -44,8 +50,15 @@ a script that follows instructions. What a real model does with a continuation c
 
 *plain* is the client as shipped. *configured* has its own best documented settings for resilience;
 they are in `compare/clients`, each with its source. *behind Unbroken* is the plain client with
-`unbroken.http_client()` under it. All have the same 30 s before they are called hung, and who sets
+`unbroken.http_client()` under it. *behind Unbroken's gateway* is the plain client with its `base_url`
+at `unbroken serve`, for what cannot take an HTTP client of ours: SDKs of other languages, and other
+gateways, whose provider it then is. All have the same 30 s before they are called hung, and who sets
 time limits sets them so that a silence of 5 s ends an attempt.
+
+One setting of Unbroken's gateway is for the suite alone: `heals_always` and `breaker_failures` lift
+the budget of heals and the breaker, which belong to the whole process. They keep it from asking a
+provider that is down over and over, and a suite in which nearly every stream is broken looks just
+like that. The library needs no such thing here, each of its runs being a process of its own.
 
 `make compare` repeats it. The raw results are in `compare/results`, with what stood behind each
 verdict; `python -m compare --report` makes a heat map of them, `comparison.html`.
@@ -113,7 +126,7 @@ def _totals(ran: list[tuple[Row, Card]]) -> Iterator[str]:
             sum(getattr(result.facts, kind).count for result in _judged(card)) for kind in _DAMAGE
         ]
         cells = [*(counts[verdict] or "" for verdict in VERDICTS), *(n or "" for n in damage)]
-        strong = "**" if row.variant == "unbroken" else ""
+        strong = "**" if row.variant in _OURS else ""
         told = f"{strong}{_VARIANTS[row.variant]}{strong}"
         yield f"| {row.label} | {told} | {' | '.join(map(str, cells))} |"
     yield "\nLost, repeated, reordered and invented are counts of tokens, over all scenarios."
@@ -126,7 +139,8 @@ def _losing(ran: list[tuple[Row, Card]]) -> Iterator[str]:
         results = [
             result
             for row, card in ran
-            if row.variant == variant
+            # Our gateway by itself is no client without Unbroken.
+            if row.variant == variant and (variant in _OURS or row.package != "unbroken")
             for result in _judged(card)
             if "fine" not in result.tags
         ]

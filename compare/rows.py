@@ -9,10 +9,11 @@
     language = "python"             # python, node, gateway
     package = "openai"              # whose version stands in the table
     dialect = "openai-chat"         # what the lab is asked in
-    variant = "plain"               # plain, configured, unbroken
+    variant = "plain"               # plain, configured, unbroken (under it), gateway (before it)
     environment = "sdks"            # of environments.py; `node` needs none
     command = ["{python}", "{compare}/drivers/drive_openai.py", "chat", "--plain"]
     gateway = "..."                 # a [[gateway]], if it goes through one
+    upstream = "..."                # the [[gateway]] that this one asks in place of the lab
     cannot = ["tool"]               # what LAB_SAY must not ask of it; notes say why
     notes = "the settings, and where they are documented"
 
@@ -20,16 +21,18 @@
     name = "litellm-proxy.plain"
     package = "litellm"
     environment = "litellm-proxy"
-    config = "settings/litellm-proxy.yaml"   # @LIMIT_S@ and @LIMIT_MS@ are filled in
+    config = "settings/litellm-proxy.yaml"   # its @BLANKS@ are filled in
     command = ["{bin}/litellm", "--config", "{config}", "--port", "{port}"]
     env = { LAB_OPENAI_BASE_URL = "{lab}/v1" }
     ready = "/health/liveliness"             # answers 200 once it is up
 
 In commands and env: ``{python}`` and ``{bin}`` are the environment's, ``{compare}`` this folder,
-``{lab}`` the lab's root, ``{port}`` a free port, ``{config}`` the file with its blanks filled in.
+``{lab}`` the lab's root or that of the gateway to ask, ``{port}`` a free port, ``{config}`` the file
+with its blanks filled in: ``@LAB@``, and as drivers/driver.py has them ``@LIMIT_S@``,
+``@LIMIT_MS@``, ``@HALF_S@``, ``@FINAL_S@`` and ``@RECOVERY_S@``.
 
     for row in rows():
-        with through(row, lab_url, patience_s=12) as url:   # the lab itself, or the gateway
+        with through(row, lab_url, patience_s=12) as url:   # the lab itself, or its gateway
             subprocess.run(row.argv(python_of(row.environment)), env=variables(url) | {...})
 """
 
@@ -75,7 +78,13 @@ class Row:
     command: tuple[str, ...]
     notes: str
     gateway: str | None = None
+    upstream: str | None = None
     cannot: tuple[str, ...] = ()
+
+    @property
+    def gateways(self) -> list[str]:
+        """What it goes through, from the lab on."""
+        return [name for name in (self.upstream, self.gateway) if name is not None]
 
     def argv(self, python: Path | str) -> list[str]:
         """The command for an environment's interpreter."""
@@ -128,18 +137,23 @@ def variables(url: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def through(row: Row, lab: str, *, patience_s: float) -> Iterator[str]:
-    """Give the address that a row's clients are told, with its gateway running if it has one."""
-    if row.gateway is None:
-        yield lab
-        return
+    """Give the address that a row's clients are told, with its gateways running if it has any.
+
+    Raises:
+        GatewayError: One of them did not start.
+    """
     if __package__:
         from compare.environments import make
     else:  # a script of this folder
         from environments import make
 
-    gateway = gateways()[row.gateway]
-    python = make(gateway.environment) if gateway.environment != "node" else None
-    with running(gateway, lab, patience_s=patience_s, python=python) as url:
+    known = gateways()
+    with contextlib.ExitStack() as stack:
+        url = lab
+        for name in row.gateways:
+            gateway = known[name]
+            python = make(gateway.environment) if gateway.environment != "node" else None
+            url = stack.enter_context(running(gateway, url, patience_s=patience_s, python=python))
         yield url
 
 
@@ -161,10 +175,9 @@ def running(
             blanks |= {"{python}": str(python), "{bin}": str(python.parent)}
         if gateway.config is not None:
             source = _COMPARE / gateway.config
-            limit_s = patience_s / 6  # as drivers/driver.py has it
-            times = {"@LIMIT_S@": f"{limit_s:.3f}", "@LIMIT_MS@": str(int(limit_s * 1000))}
+            text = _filled(source.read_text("utf-8"), _settings(lab, patience_s))
             config = Path(folder) / source.name
-            config.write_text(_filled(source.read_text("utf-8"), times), "utf-8")
+            config.write_text(text, "utf-8")
             blanks["{config}"] = str(config)
         env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         env |= {name: _filled(value, blanks) for name, value in gateway.env.items()}
@@ -188,6 +201,19 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _settings(lab: str, patience_s: float) -> dict[str, str]:
+    """What a configuration's blanks are filled with; the shares are those of drivers/driver.py."""
+    limit_s = patience_s / 6
+    return {
+        "@LAB@": lab.rstrip("/"),
+        "@LIMIT_S@": f"{limit_s:.3f}",
+        "@HALF_S@": f"{limit_s / 2:.3f}",
+        "@LIMIT_MS@": str(int(limit_s * 1000)),
+        "@FINAL_S@": f"{patience_s * 0.65:.3f}",
+        "@RECOVERY_S@": f"{patience_s * 0.45:.3f}",
+    }
 
 
 def _await(process: subprocess.Popen[bytes], url: str, name: str, log: Path) -> None:

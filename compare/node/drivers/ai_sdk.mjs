@@ -14,12 +14,15 @@
 //                          end, from `result.text`, which leaves it out.
 //   finishReason === 'interrupted' is an incomplete response
 //                          CHANGELOG.md, 7.0.149
+// --gateway: as plain; Responses with `store: false`, since an answer that the provider keeps is not
+// continued by another request.
 
 import { jsonSchema, streamText, tool } from 'ai'
 
 import {
   IncompleteAnswer,
   TOOL,
+  behindGateway,
   configured,
   headers,
   kind,
@@ -53,6 +56,9 @@ async function settings() {
   return {
     model: await languageModel(),
     prompt,
+    ...(behindGateway && kind === 'responses'
+      ? { providerOptions: { openai: { store: false } } }
+      : {}),
     ...(seed === undefined ? {} : { seed }),
     ...(sayTool ? { tools: { [TOOL.name]: record } } : {}),
   }

@@ -21,14 +21,19 @@ export const seed = env.LAB_SEED ? Number(env.LAB_SEED) : undefined
 /** Headers to add to every request: a gateway under test wants some. */
 export const headers = JSON.parse(env.LAB_HEADERS ?? '{}')
 
+const asked = variant()
+
 /** "plain" (as shipped) or "configured" (the client's own resilience switched on). */
-export const configured = variant() === 'configured'
+export const configured = asked === 'configured'
+
+/** "gateway": as shipped, behind Unbroken's gateway, which its base URL says by itself. */
+export const behindGateway = asked === 'gateway'
 
 function variant() {
-  const known = ['plain', 'configured']
-  const asked = known.filter((name) => process.argv.includes(`--${name}`))
-  if (asked.length === 1) return asked[0]
-  process.stderr.write(`usage: ${process.argv[1]} [KIND] --plain | --configured\n`)
+  const known = ['plain', 'configured', 'gateway']
+  const given = known.filter((name) => process.argv.includes(`--${name}`))
+  if (given.length === 1) return given[0]
+  process.stderr.write(`usage: ${process.argv[1]} [KIND] --plain | --configured | --gateway\n`)
   process.exit(2)
 }
 

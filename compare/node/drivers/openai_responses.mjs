@@ -10,6 +10,8 @@
 // background --configured: the same, and where the stream breaks it is read on by
 //   `.stream({response_id, starting_after})`: examples/responses/stream_background.ts in the
 //   repository. The request then has `background: true`.
+// --gateway: as plain, with `store: false`, since an answer that the provider keeps is not continued
+//   by another request; or with `background: true`, where it is read on.
 
 import OpenAI from 'openai'
 
@@ -17,6 +19,7 @@ import {
   IncompleteAnswer,
   ProviderError,
   TOOL,
+  behindGateway,
   configured,
   headers,
   kind,
@@ -46,7 +49,8 @@ function handle(event) {
 
 async function plain() {
   const client = new OpenAI({ defaultHeaders: headers })
-  const stream = await client.responses.create({ ...body, stream: true })
+  const kept = behindGateway ? (background ? { background } : { store: false }) : {}
+  const stream = await client.responses.create({ ...body, ...kept, stream: true })
   for await (const event of stream) handle(event)
 }
 

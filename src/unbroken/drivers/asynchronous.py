@@ -51,8 +51,7 @@ class AsyncDriver(Driver):
         self._call_soon = _caller(self._loop)
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
-        self._plain = False  # all that was delivered of the last read was plain text ...
-        self._was_plain = False  # ... and of the one before it
+        self._plain = False  # of the last read nothing came but more of a text
         if body is not None:
             self._opened(body)
 
@@ -246,14 +245,14 @@ class AsyncDriver(Driver):
     def _arm(self) -> None:
         """Have the timer ring at the stream's next time, or before it and look again.
 
-        Plain text on plain text only puts times off: a timer that is set rings too early then,
-        and looks again. So neither a silent stream nor one that runs is looked at between its
-        times. Whatever else was read may have brought one nearer (a last marker, text after
-        thinking, anything after a notice): then it is looked soon.
+        More of a text only puts times off: a timer that is set rings too early then, and looks
+        again. So neither a silent stream nor one that runs is looked at between its times.
+        Whatever else was read may have brought one nearer (a last marker, text after thinking,
+        anything after a notice): then it is looked soon.
         """
-        steady, self._was_plain, self._plain = self._plain and self._was_plain, self._plain, True
+        plain, self._plain = self._plain, True  # until something else is seen
         if self._timer is not None:
-            if steady or self._rings_at <= (soon := self._soon(self.clock())):
+            if plain or self._rings_at <= (soon := self._soon(self.clock())):
                 return
             self._timer.cancel()
             self._set_timer(soon)
