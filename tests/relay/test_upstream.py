@@ -61,6 +61,31 @@ def test_what_is_sent() -> None:
         assert not any(line.startswith(name) for line in lines)
 
 
+@pytest.mark.parametrize("framing", ["length", "one chunk", "many chunks"])
+def test_a_body_that_had_to_wait_for_its_reader_comes_whole(framing: str) -> None:
+    parts = [bytes([65 + number % 26]) * 1000 for number in range(2000)]
+    whole = b"".join(parts)
+    if framing == "length":
+        script = sends(length(len(whole)), whole)
+    elif framing == "one chunk":
+        script = sends(CHUNKED, chunk(whole), b"0\r\n\r\n")
+    else:
+        script = sends(CHUNKED, b"".join(map(chunk, parts)), b"0\r\n\r\n")
+
+    async def run(url: str) -> bytes:
+        async with UpstreamClient(UpstreamOptions(url=url)) as client:
+            answer = await client.ask(REQUEST)
+            body = [await answer.read()]
+            await asyncio.sleep(0.2)  # its buffer fills, and the connection is told to pause
+            while data := await answer.read():
+                body.append(data)
+            answer.close()
+            return b"".join(body)
+
+    with raw_server(script) as server:
+        assert asyncio.run(asyncio.wait_for(run(server.url), 10)) == whole
+
+
 ENDINGS = {
     "chunked": (sends(CHUNKED, chunk(b"one"), chunk(b"two"), b"0\r\n\r\n"), "chunked", None),
     "chunked-fin": (sends(CHUNKED, chunk(b"one"), chunk(b"two")), "chunked", "incomplete"),
