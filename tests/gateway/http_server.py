@@ -13,7 +13,8 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from unbroken.gateway.http import HttpLimits, Sweeper, protocol_factory
+from unbroken.gateway.http import protocol_factory
+from unbroken.gateway.http_limits import HttpLimits, Sweeper
 
 
 class Server:

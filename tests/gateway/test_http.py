@@ -15,8 +15,8 @@ pytest.importorskip("httptools")
 pytest.importorskip("uvloop")
 
 from tests.gateway.http_server import Server, rest, serving
-from unbroken.gateway import http
-from unbroken.gateway.http import HttpLimits
+from unbroken.gateway import http, http_limits
+from unbroken.gateway.http_limits import HttpLimits
 
 POST = b"POST /v1/ok HTTP/1.1\r\nHost: a\r\n"
 GET = b"GET /v1/ok HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -29,7 +29,7 @@ LIMITS = HttpLimits(
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_SWEEP_S", 0.05)
+    monkeypatch.setattr(http_limits, "_SWEEP_S", 0.05)
 
 
 @pytest.fixture

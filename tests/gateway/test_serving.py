@@ -15,7 +15,7 @@ pytest.importorskip("httptools")
 
 from tests.gateway.serving_process import Process, rest
 from unbroken.gateway import serving
-from unbroken.gateway.http import HttpLimits
+from unbroken.gateway.http_limits import HttpLimits
 from unbroken.gateway.listening import ListenError, bind, bind_group
 
 Start = Callable[[str], Process]

@@ -42,17 +42,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
 from unbroken.gateway.http_exchange import Exchange
+from unbroken.gateway.http_limits import Sweeper
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from unbroken.gateway.config import LimitsConfig
-
-__all__ = ["HttpLimits", "HttpProtocol", "Sweeper", "protocol_factory"]
+__all__ = ["HttpProtocol", "protocol_factory"]
 
 _logger = logging.getLogger("unbroken.gateway")
-_SWEEP_S = 1.0
 _LINGER_S = 2.0
 _MAX_LINGERING = 256
 _EARLY_BYTES = 65_536
@@ -61,48 +59,6 @@ _LOOKED_AT = frozenset((b"host", b"content-length", b"transfer-encoding", b"expe
 _NOT_HTTP = "the request is not proper HTTP/1.1"
 _HEAD_TOO_LARGE = "the request's headers are too large"
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds
-
-
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may take of us.
-
-    Attributes:
-        max_connections: Connections at once.
-        max_line_bytes: Largest request target.
-        max_head_bytes: Largest head, the request line included.
-        max_headers: Most header fields.
-        head_s: Seconds for a head to arrive.
-        body_idle_s: Seconds that a body may be silent, or behind `min_body_bytes_per_s`.
-        min_body_bytes_per_s: Slowest body, measured over all of it.
-        keep_alive_s: Seconds that an idle connection is kept.
-        write_stall_s: Seconds in which a client must take something of what waits for it; None
-            waits for ever.
-        write_buffer_bytes: Most bytes that wait for a slow client before the writer does.
-        unsent_bytes: Most bytes that wait in the kernel, where it can be told so.
-    """
-
-    max_connections: int = 20_000
-    max_line_bytes: int = 16_384
-    max_head_bytes: int = 65_536
-    max_headers: int = 128
-    head_s: float = 10.0
-    body_idle_s: float = 30.0
-    min_body_bytes_per_s: float = 1024.0
-    keep_alive_s: float = 75.0
-    write_stall_s: float | None = 600.0
-    write_buffer_bytes: int = 32_768
-    unsent_bytes: int = 131_072
-
-    @classmethod
-    def of(cls, limits: LimitsConfig) -> HttpLimits:
-        """Return what the configuration sets of them."""
-        return cls(
-            max_connections=limits.max_connections,
-            max_head_bytes=limits.max_head_bytes,
-            head_s=limits.head_s,
-            body_idle_s=limits.body_idle_s,
-            keep_alive_s=limits.keep_alive_s,
-        )
 
 
 class _Reads(enum.Enum):
@@ -116,39 +72,6 @@ class _Reads(enum.Enum):
     BODY = enum.auto()
     ANSWERED = enum.auto()  # the request is whole, its answer is not
     CLOSING = enum.auto()  # what still comes is thrown away
-
-
-class Sweeper:
-    """Keeps the deadlines of all connections of a process, and what they share.
-
-    Attributes:
-        limits: What holds for requests from now on; may be replaced at any time.
-        refused: How many requests were refused, by reason.
-        lingering: Connections that only wait for their client to read the last answer.
-    """
-
-    def __init__(self, limits: HttpLimits) -> None:
-        self.limits = limits
-        self.refused: dict[str, int] = {}
-        self.lingering = 0
-        self._waiting: dict[HttpProtocol, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def expect(self, protocol: HttpProtocol, deadline: float) -> None:
-        """Call `HttpProtocol.overdue` about when the loop's clock shows ``deadline``."""
-        self._waiting[protocol] = deadline
-        if self._timer is None:
-            self._timer = protocol.loop.call_later(_SWEEP_S, self._sweep, protocol.loop)
-
-    def content(self, protocol: HttpProtocol) -> None:
-        self._waiting.pop(protocol, None)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for protocol in [p for p, deadline in self._waiting.items() if deadline <= now]:
-            self._waiting.pop(protocol, None)
-            protocol.overdue(now)
-        self._timer = loop.call_later(_SWEEP_S, self._sweep, loop) if self._waiting else None
 
 
 class _RefusedError(Exception):

@@ -25,7 +25,8 @@ import msgspec
 import uvicorn
 
 from unbroken.gateway.config import ConfigError, GatewayConfig
-from unbroken.gateway.http import HttpLimits, HttpProtocol, Sweeper, protocol_factory
+from unbroken.gateway.http import HttpProtocol, protocol_factory
+from unbroken.gateway.http_limits import HttpLimits, Sweeper
 from unbroken.gateway.listening import BACKLOG, bind, greeting
 
 __all__ = ["App", "AppFactory", "own_line", "serve"]
