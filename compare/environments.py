@@ -5,8 +5,8 @@
     python compare/environments.py --versions      # what is in them, as JSON
 
 Each is `.venvs/compare-NAME` of the checkout and holds exactly what `settings/NAME.txt` pins, and
-this checkout (editable) where Unbroken is put under an SDK, or is the gateway. Made by uv where there is one, else by
-venv and pip, and made anew only when the pins change, or this Python.
+this checkout (editable) where Unbroken is put under an SDK, or is the gateway. Made by uv where
+there is one, else by venv and pip, and made anew only when the pins change, or this Python.
 """
 
 from __future__ import annotations

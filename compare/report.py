@@ -50,10 +50,10 @@ a script that follows instructions. What a real model does with a continuation c
 
 *plain* is the client as shipped. *configured* has its own best documented settings for resilience;
 they are in `compare/clients`, each with its source. *behind Unbroken* is the plain client with
-`unbroken.http_client()` under it. *behind Unbroken's gateway* is the plain client with its `base_url`
-at `unbroken serve`, for what cannot take an HTTP client of ours: SDKs of other languages, and other
-gateways, whose provider it then is. All have the same 30 s before they are called hung, and who sets
-time limits sets them so that a silence of 5 s ends an attempt.
+`unbroken.http_client()` under it. *behind Unbroken's gateway* is the plain client with its
+`base_url` at `unbroken serve`, for what cannot take an HTTP client of ours: SDKs of other
+languages, and other gateways, whose provider it then is. All have the same 30 s before they are
+called hung, and who sets time limits sets them so that a silence of 5 s ends an attempt.
 
 One setting of Unbroken's gateway is for the suite alone: `heals_always` and `breaker_failures` lift
 the budget of heals and the breaker, which belong to the whole process. They keep it from asking a

@@ -15,6 +15,7 @@
     gateway = "..."                 # a [[gateway]], if it goes through one
     upstream = "..."                # the [[gateway]] that this one asks in place of the lab
     cannot = ["tool"]               # what LAB_SAY must not ask of it; notes say why
+    without = ["..."]               # scenarios that would say nothing about it; notes say why
     notes = "the settings, and where they are documented"
 
     [[gateway]]
@@ -27,8 +28,8 @@
     ready = "/health/liveliness"             # answers 200 once it is up
 
 In commands and env: ``{python}`` and ``{bin}`` are the environment's, ``{compare}`` this folder,
-``{lab}`` the lab's root or that of the gateway to ask, ``{port}`` a free port, ``{config}`` the file
-with its blanks filled in: ``@LAB@``, and as drivers/driver.py has them ``@LIMIT_S@``,
+``{lab}`` the root of the lab or of the gateway to ask, ``{port}`` a free port, ``{config}`` the
+file with its blanks filled in: ``@LAB@``, and as drivers/driver.py has them ``@LIMIT_S@``,
 ``@LIMIT_MS@``, ``@HALF_S@``, ``@FINAL_S@`` and ``@RECOVERY_S@``.
 
     for row in rows():
@@ -80,6 +81,7 @@ class Row:
     gateway: str | None = None
     upstream: str | None = None
     cannot: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def gateways(self) -> list[str]:

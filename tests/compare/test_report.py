@@ -18,8 +18,8 @@ ROWS = rows()
 def test_every_row_says_where_its_settings_come_from() -> None:
     for row in ROWS:
         assert row.notes.strip(), row.name
-        assert row.variant in ("plain", "configured", "unbroken")
-        assert row.gateway is None or row.gateway in gateways()
+        assert row.variant in ("plain", "configured", "unbroken", "gateway")
+        assert set(row.gateways) <= gateways().keys()
 
 
 def test_settings_hold_no_address_of_a_registry() -> None:
@@ -33,16 +33,29 @@ def test_clients_parse() -> None:
         assert tomllib.loads(path.read_text("utf-8"))["row"]
 
 
-@pytest.mark.parametrize(
-    "client", sorted({row.client for row in ROWS if row.variant == "unbroken"})
-)
-def test_what_is_published_of_ours_is_healed_or_honest(client: str) -> None:
+OURS = {
+    row.name for row in ROWS if row.variant in ("unbroken", "gateway") or row.package == "unbroken"
+}
+OUTLAST = {
+    "unbroken-gateway.plain": (
+        "cut-then-stall",
+        "stall-dead",
+        "stall-behind-comments",
+        "stall-behind-empty-events",
+    )
+}
+"""With production's clocks, of minutes, a stall outlasts the patience of the suite."""
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_what_is_published_of_ours_is_healed_or_honest(name: str) -> None:
     """The goal, held against the raw results: nothing lost, repeated, laundered or hung."""
-    (row,) = (row for row in ROWS if row.client == client and row.variant == "unbroken")
-    card = report.card_of(RESULTS / f"{row.name}.json")
-    assert card is not None, f"{row.name} was not run; run `make compare`"
+    card = report.card_of(RESULTS / f"{name}.json")
+    assert card is not None, f"{name} was not run; run `make compare`"
     for result in card.results:
-        if result.undetectable is None:
+        if result.scenario in OUTLAST.get(name, ()):
+            assert result.verdict == "hung", "then it needs no exception"
+        elif result.undetectable is None:
             assert result.verdict in ("healed", "honest error"), result.scenario
             assert not result.facts.laundered, result.scenario
 
