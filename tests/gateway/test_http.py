@@ -200,6 +200,15 @@ def test_bytes_sent_fast_buy_no_silence(server: Server) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_a_body_that_was_fast_and_then_drips_is_ended(server: Server) -> None:
+    with server.connect() as sock, contextlib.suppress(ConnectionError):
+        sock.sendall(POST + b"Content-Length: 900000\r\n\r\n" + b"x" * 60_000)
+        for _ in range(60):
+            sock.sendall(b"x")
+            time.sleep(0.05)
+    assert server.sweeper.refused == {"slow-body": 1}
+
+
 def test_a_body_that_drips_is_ended(server: Server) -> None:
     with server.connect() as sock, contextlib.suppress(ConnectionError):
         sock.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Origin", "Request", "origin_of"]
+__all__ = ["NO_JSON", "Origin", "Request", "origin_of"]
 
 Origin = tuple[str, str, int | None]
 """Scheme, host and port: who may see a key."""
@@ -37,6 +37,8 @@ class _StreamFlag(msgspec.Struct):
 
 
 _stream_flag = msgspec.json.Decoder(_StreamFlag)
+NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises on a body that is none: bytes that are no text, a thousand brackets."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -88,7 +90,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return None
         try:
             return _stream_flag.decode(self.body).stream
-        except msgspec.MsgspecError:
+        except NO_JSON:
             return None
 
     @property
@@ -98,7 +100,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if cached is None:
             try:
                 parsed = msgspec.json.decode(self.body) if self.body else {}
-            except msgspec.MsgspecError:
+            except NO_JSON:
                 parsed = {}
             cached = parsed if isinstance(parsed, dict) else {}
             self.__dict__["_json"] = cached

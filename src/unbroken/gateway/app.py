@@ -22,10 +22,12 @@ from unbroken.core.dialects.base import Dialect
 from unbroken.core.request import Request
 from unbroken.gateway.asgi import (
     ClientLeftError,
+    FullError,
     Receive,
     Scope,
     Send,
     TooLargeError,
+    announced_bytes,
     read_body,
 )
 from unbroken.gateway.asking import dialect_of, model_of, upstream_headers
@@ -33,7 +35,7 @@ from unbroken.gateway.chat import ChatSettings
 from unbroken.gateway.config import GatewayConfig
 from unbroken.gateway.control import control_app, owns
 from unbroken.gateway.exchange import Exchange
-from unbroken.gateway.limits import Allowance, AnyLimits, Refusal
+from unbroken.gateway.limits import Allowance, AnyLimits, Held, Refusal
 from unbroken.gateway.relaying import Asked
 from unbroken.gateway.resume import ResumeService
 from unbroken.gateway.routes import Route
@@ -264,21 +266,29 @@ class Gateway:
             costs: What is given back at its end, or at that of a stream that outlives it.
         """
         assert exchange.caller is not None
-        body = b""
-        if dialect is not None:
-            limit = self.config.limits.max_request_bytes
-            try:
-                body = await read_body(exchange.receive, exchange.headers, limit_bytes=limit)
-            except TooLargeError:
-                message = f"the request is larger than {limit} bytes (limits.max_request_bytes)"
-                await exchange.refuse(413, "request-too-large", message)
-                return
-        admission = await self._limits.aadmit(exchange.caller, len(body), time.monotonic())
+        announced = announced_bytes(exchange.headers)
+        admission = await self._limits.aadmit(exchange.caller, announced, time.monotonic())
         if isinstance(admission, Refusal):
             wait: Headers = [("retry-after", admission.retry_after)]
             await exchange.refuse(429, "limit-reached", admission.reason, wait)
             return
         costs.callback(lambda: admission.release(exchange.downstream.sent_bytes, time.monotonic()))
+        body = b""
+        if dialect is not None:
+            held = costs.enter_context(Held(self._held))
+            limit = self.config.limits.max_request_bytes
+            try:
+                body = await read_body(
+                    exchange.receive, exchange.headers, limit_bytes=limit, take=held.take
+                )
+            except TooLargeError:
+                message = f"the request is larger than {limit} bytes (limits.max_request_bytes)"
+                await exchange.refuse(413, "request-too-large", message)
+                return
+            except FullError:
+                message = "too much is held for other requests (limits.max_buffer_bytes)"
+                await exchange.refuse(503, "gateway-full", message, [("retry-after", "1")])
+                return
         path = exchange.target.partition("?")[0]
         model = model_of(path, body)
         route = setup.routes.choose(exchange.method, path, model)
@@ -359,11 +369,9 @@ class Gateway:
         if options.mode == "off" or not dialect.wants_stream(request):
             await self._pass(exchange, setup, route, request)
             return
-        held = len(body) if options.mode == "heal" else 0
-        if held > options.max_replay_bytes or not self._held.take(held):
-            held, options = 0, options.with_mode("raise")
+        if options.mode == "heal" and len(body) > options.max_replay_bytes:
+            options = options.with_mode("raise")
             exchange.more.append(("x-unbroken-healing", "off; the request is too large to keep"))
-        costs.callback(self._held.give, held)
         asked = Asked(
             request=request,
             dialect=dialect,

@@ -13,10 +13,12 @@ from unbroken.relay.pump import AbortHow
 __all__ = [
     "AsgiDownstream",
     "ClientLeftError",
+    "FullError",
     "Receive",
     "Scope",
     "Send",
     "TooLargeError",
+    "announced_bytes",
     "headers_of",
     "read_body",
     "target_of",
@@ -29,6 +31,10 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 class ClientLeftError(Exception):
     """The client went before its request was whole."""
+
+
+class FullError(Exception):
+    """There is no room for the request's body beside those of others."""
 
 
 class TooLargeError(Exception):
@@ -47,33 +53,47 @@ def target_of(scope: Scope) -> str:
     return f"{path}?{query}" if query else path
 
 
-async def read_body(receive: Receive, headers: Headers, *, limit_bytes: int) -> bytes:
+async def read_body(
+    receive: Receive, headers: Headers, *, limit_bytes: int, take: Callable[[int], bool]
+) -> bytes:
     """Return the whole body.
+
+    Args:
+        receive: ASGI's.
+        headers: Of the request.
+        limit_bytes: Largest body.
+        take: Takes so many bytes of what all requests may hold; False if there are no more.
 
     Raises:
         TooLargeError: As soon as more than ``limit_bytes`` are announced, or have come.
+        FullError: If there is no room for it now.
         ClientLeftError: If it does not come to its end.
     """
-    announced = header_of(headers, "content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit_bytes:
+    announced = announced_bytes(headers)
+    if announced > limit_bytes:
         raise TooLargeError
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")  # the common case: no copy
-        if len(body) > limit_bytes:
-            raise TooLargeError
-        return body
-    parts, size = [], 0
-    while True:
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
         if message["type"] != "http.request":
             raise ClientLeftError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        part: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(part)
         if size > limit_bytes:
             raise TooLargeError
-        if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
+        if not take(len(part)):
+            raise FullError
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)  # the common case: no copy
+
+
+def announced_bytes(headers: Headers) -> int:
+    """Return the size of the body that a request announces; 0 if it does not say."""
+    announced = header_of(headers, "content-length")
+    return int(announced) if announced is not None and announced.isdigit() else 0
 
 
 class AsgiDownstream:
@@ -133,6 +153,8 @@ class AsgiDownstream:
 
     async def start(self, head: ResponseHead) -> None:
         self.started = True
+        # What we say to a browser is said once: of two CORS headers it takes neither.
+        ours = {name.lower() for name, _ in self._more if name.lower() != "vary"}
         self.status = head.status
         await self._send(
             {
@@ -141,6 +163,7 @@ class AsgiDownstream:
                 "headers": [
                     (name.lower().encode("latin-1"), value.encode("latin-1"))
                     for name, value in (*head.headers, *self._more)
+                    if (name, value) in self._more or name.lower() not in ours
                 ],
             }
         )

@@ -9,7 +9,7 @@ import msgspec
 
 from unbroken.core.dialects import by_name, recognise_request
 from unbroken.core.dialects.base import Dialect
-from unbroken.core.request import Request
+from unbroken.core.request import NO_JSON, Request
 from unbroken.gateway.callers import KEY_HEADERS, Callers
 from unbroken.gateway.routes import Route
 from unbroken.relay.messages import Headers
@@ -21,6 +21,8 @@ _IN_PATH = re.compile(r"/models?/([^/:]+)")  # Gemini and Bedrock name it there
 
 _KEY_AS = {"anthropic": "anthropic-messages", "gemini": "gemini"}
 """Known upstreams with a header of their own for the key, also where a path speaks nothing."""
+_OF_BROWSERS = (b"cookie", b"origin", b"referer")
+"""A browser sends what it has for this machine, other applications' sessions too."""
 _OF_THE_WAY_HERE = (b"forwarded", b"via", b"x-real-ip")
 """With ``X-Forwarded-*``: who asks us, and by which proxies, is no business of the provider's."""
 
@@ -43,7 +45,7 @@ def model_of(target: str, body: bytes) -> str | None:
     """Return the model that a request asks for, or None if it names none."""
     try:
         named = _model.decode(body).model if body else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NO_JSON:
         named = None
     if named is None and (found := _IN_PATH.search(target)) is not None:
         named = found[1]
@@ -71,9 +73,13 @@ def upstream_headers(
         forward_key: Whether Idempotency-Key goes too.
     """
     upstream = route.upstream
+    headers = list(headers)
+    from_browser = any(name in (b"origin", b"sec-fetch-site") for name, _ in headers)
     kept: Headers = []
     for name, value in callers.forwarded(headers):
         if name.startswith((b"x-unbroken-", b"x-forwarded-")) or name in _OF_THE_WAY_HERE:
+            continue
+        if from_browser and (name in _OF_BROWSERS or name.startswith(b"sec-")):
             continue
         if name == b"idempotency-key" and not forward_key:
             continue

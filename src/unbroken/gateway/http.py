@@ -91,9 +91,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     # Beside uvicorn's attributes: more than 30 of them in one dict cost a connection 1.2 KiB more.
     __slots__ = (
-        "_alone", "_body_bytes", "_early", "_head_bytes", "_last", "_limits", "_lingers",
-        "_notable", "_raw_bytes", "_reads", "_refusal", "_since", "_stall", "_sweeper", "_unsent",
-        "_upgrade",
+        "_alone", "_body_bytes", "_early", "_head_bytes", "_limits", "_lingers",
+        "_notable", "_raw_bytes", "_reads", "_refusal", "_since_bytes", "_stall", "_sweeper",
+        "_unsent", "_upgrade",
     )  # fmt: skip
     cycle: Exchange  # type: ignore[assignment]
 
@@ -116,8 +116,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # of the header fields that were read
         self._raw_bytes = 0  # of the head that is not whole yet; then of the body, with framing
         self._body_bytes = 0
-        self._since = 0.0  # when the body began
-        self._last = 0.0  # when something of it came
+        self._since_bytes = 0  # where the body was when it was last looked at
         self._early: bytearray | None = None  # came before the answer was whole
         self._upgrade: bytes | None = None  # the head again, without its Upgrade
         self._alone = True  # no second request came with this one
@@ -168,10 +167,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if reads is _Reads.IDLE:
             self._begin_head()
-        elif reads is _Reads.BODY:
-            self._raw_bytes += len(data)
-            self._last = self.loop.time()
-        if self._reads is _Reads.HEAD:
+        if self._reads in (_Reads.HEAD, _Reads.BODY):
             self._raw_bytes += len(data)
         self._feed(data)
         if self._reads is not reads:
@@ -201,8 +197,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._reads is _Reads.HEAD:
             self._sweeper.expect(self, self.loop.time() + self._limits.head_s)
         elif self._reads is _Reads.BODY:
-            self._since = self._last = self.loop.time()
-            self._sweeper.expect(self, self._since + self._limits.body_idle_s)
+            self._since_bytes = self._raw_bytes
+            self._sweeper.expect(self, self.loop.time() + self._limits.body_idle_s)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -430,12 +426,13 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._reads is _Reads.HEAD:
             self._refuse(408, "slow-head", f"the headers did not come within {limits.head_s:g} s")
         elif self._reads is _Reads.BODY:
-            earned_s = self._raw_bytes / limits.min_body_bytes_per_s
-            if self.flow.read_paused or self.cycle.waits_for_continue:  # it is we who wait
-                self._since, self._last = now - earned_s, now
-            due = min(self._since + earned_s, self._last) + limits.body_idle_s
-            if due > now:
-                self._sweeper.expect(self, due)
+            # Looked at anew in each interval: what came fast long ago is no credit, or a body that
+            # gives a byte now and then could be held for hours.
+            came = self._raw_bytes - self._since_bytes
+            we_wait = self.flow.read_paused or self.cycle.waits_for_continue
+            if we_wait or came >= limits.min_body_bytes_per_s * limits.body_idle_s:
+                self._since_bytes = self._raw_bytes
+                self._sweeper.expect(self, now + limits.body_idle_s)
                 return
             self._refuse(408, "slow-body", "the body came too slowly, or stopped")
 

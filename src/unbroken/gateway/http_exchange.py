@@ -289,7 +289,7 @@ class Exchange:
     # ------------------------------------------------------------ the answer's bytes
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        out = [_STATUS_LINES[status]]
+        out = [_STATUS_LINES.get(status) or _status_line(status)]
         closes = dated = False
         for name, value in headers:
             lower = _NAMES.get(name) or _lower(name)

@@ -15,7 +15,7 @@ from typing import Protocol
 from unbroken.gateway.callers import Caller
 from unbroken.gateway.config import CallerLimits
 
-__all__ = ["Admission", "Allowance", "AnyLimits", "Limits", "Refusal"]
+__all__ = ["Admission", "Allowance", "AnyLimits", "Held", "Limits", "Refusal"]
 
 _MINUTE_S = 60.0
 _AGAIN_S = 1.0  # when a place among the running streams is free cannot be known
@@ -202,3 +202,27 @@ class Allowance:
         """Give back what was taken."""
         assert 0 <= amount <= self.used, "more is given back than was taken"
         self.used -= amount
+
+
+class Held:
+    """One request's part of an allowance, given back at its end; a context manager."""
+
+    __slots__ = ("_allowance", "_amount")
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._amount = 0
+
+    def take(self, amount: int) -> bool:
+        """Take more; return False if there is not so much."""
+        if not self._allowance.take(amount):
+            return False
+        self._amount += amount
+        return True
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._allowance.give(self._amount)
+        self._amount = 0

@@ -72,6 +72,7 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
     That may be an answer of the gateway's own, or one of the provider's that is no stream.
     """
     body: DriverBody | None = None
+    answer: Answer | None = None
     if not asked.owned:
         try:
             answer = await _answer(asked)
@@ -84,17 +85,24 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
             if body.status >= 300:
                 health.error(FaultKind.HTTP_ERROR.value, f"the provider answered {body.status}")
             health.end("failed" if body.status >= 300 else "unread")
-            return answer
+            return _Watched(answer, asked.options)
     asking = DriverUpstream(upstreams, asked.client, asked.stamp)
-    driver = AsyncDriver(
-        asked.request,
-        asked.dialect,
-        options=asked.options,
-        observer=asked.observer,
-        upstream=asking,
-        body=body,
-        health=health,
-    )
+    try:
+        driver = AsyncDriver(
+            asked.request,
+            asked.dialect,
+            options=asked.options,
+            observer=asked.observer,
+            upstream=asking,
+            body=body,
+            health=health,
+        )
+    except Exception as bug:
+        if answer is None:
+            raise
+        asked.observer.internal_error(bug)  # told; the answer goes its way without us
+        health.stepped_aside()
+        return _Watched(answer, asked.options)
     asked.request.forget_json()  # looked at by now; a large one is held as bytes only
     healed = Healed(driver, asked, _head(asked, body))
     try:
@@ -205,6 +213,31 @@ class Healed:
         if self._first is not None:
             self._first.cancel()
         self._driver.leave()
+
+
+class _Watched:
+    """An answer that no driver reads, under the clock of silence all the same.
+
+    A server that announces more than it sends, and keeps the connection, would hold the client
+    for ever.
+    """
+
+    def __init__(self, answer: Answer, options: Options) -> None:
+        self.head = answer.head
+        self._answer = answer
+        self._silence_s = options.timing.silence_s if options.mode in ("heal", "raise") else None
+
+    async def read(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._silence_s):
+                return await self._answer.read()
+        except TimeoutError:
+            detail = f"sent nothing for {self._silence_s:g} s"
+            address = self._answer.address
+            raise UpstreamError(how="silent", address=address, detail=detail) from None
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 class Said:

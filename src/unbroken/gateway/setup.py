@@ -68,4 +68,5 @@ def _options(upstream: Upstream, environment: Mapping[str, str] = os.environ) ->
         # As every other client of the machine: HTTPS_PROXY, NO_PROXY.
         trust_env=any(name.lower().endswith("_proxy") for name in environment),
         reuse=upstream.reuse,
+        hide=("x-unbroken-",),
     )

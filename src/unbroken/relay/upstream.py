@@ -37,8 +37,9 @@ from unbroken.relay.messages import FailedHow, RelayRequest, ResponseHead, Upstr
 
 __all__ = ["Answer", "UpstreamClient", "UpstreamOptions"]
 
-_HEADER_BYTES = 256 * 1024  # some gateways send whole policies in a header
-_HEADERS = 1024
+_HEADER_BYTES = 128 * 1024  # some gateways send whole policies in a header
+_HEADERS = 256
+_HEAD_BYTES = 512 * 1024
 _READ_BYTES = 64 * 1024
 
 
@@ -57,6 +58,8 @@ class UpstreamOptions:
         trust_env: Whether ``HTTPS_PROXY`` and its like (and ``.netrc``) are obeyed.
         proxy: The address of the proxy to go through, in place of those; ``""`` for none.
         reuse: Whether connections are kept for later requests.
+        hide: Headers of answers that are left out, by their beginnings in lower case: those that
+            only we may send.
     """
 
     url: str
@@ -67,6 +70,7 @@ class UpstreamOptions:
     trust_env: bool = False
     proxy: str = field(default="", repr=False)
     reuse: bool = False
+    hide: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _is_upstream(self.url):
@@ -157,6 +161,9 @@ class UpstreamClient:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._failed(error) from error
         assert isinstance(response, _Response)
+        if (wrong := _wrong_head(response)) is not None:
+            response.close()
+            raise UpstreamError(how="not-http", address=self.options.address, detail=wrong)
         return Answer(response, request.method, self.options)
 
     def _failed(self, error: Exception) -> UpstreamError:
@@ -172,6 +179,8 @@ class Answer:
         self._options = options
         self._failure: UpstreamError | None = None
         raw = [(_text(name), _text(value)) for name, value in response.raw_headers]
+        if options.hide:
+            raw = [pair for pair in raw if not pair[0].lower().startswith(options.hide)]
         self.head = ResponseHead(
             status=response.status,
             reason=response.reason or "",
@@ -268,6 +277,14 @@ def _unread(content: aiohttp.StreamReader) -> bytes:
     """Return what came before a failure; aiohttp has it still, but raises first."""
     read = getattr(content, "_read_nowait", None)
     return bytes(read(-1)) if callable(read) else b""
+
+
+def _wrong_head(response: aiohttp.ClientResponse) -> str | None:
+    """Return why a head is no answer that can be passed on, or None."""
+    if response.status < 200:
+        return f"changed the protocol (status {response.status})"
+    size = sum(len(name) + len(value) for name, value in response.raw_headers)
+    return f"answered with {size} bytes of headers" if size > _HEAD_BYTES else None
 
 
 def _is_upstream(url: str) -> bool:
