@@ -29,6 +29,7 @@ from unbroken.gateway.config import (
     schema,
 )
 from unbroken.gateway.config.load import variables
+from unbroken.telemetry.health.prices import Price
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 PAGE = REFERENCE / "gateway-config.md"
@@ -49,6 +50,7 @@ _TABLES: tuple[tuple[str, str, type[Any]], ...] = (
     ("`[resume]`", "resume.", ResumeConfig),
     ("`[journal]`", "journal.", JournalConfig),
     ("`[telemetry]`", "telemetry.", TelemetryConfig),
+    ("`[[telemetry.prices]]`", "", Price),
 )
 
 

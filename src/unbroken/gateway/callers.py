@@ -160,5 +160,9 @@ def new_key(team: str) -> NewKey:
     digest = hashlib.sha256(key.encode()).hexdigest()
     # JSON's strings are TOML's, but for the code point DEL.
     name = json.dumps(team).replace("\x7f", "\\u007f")
-    toml = f'[[callers]]\nteam = {name}\nkey_sha256 = "{digest}"\n'
+    toml = (
+        "# If the team stands in the file already, add the hash to its entry instead:\n"
+        '# key_sha256 = ["old", "new"]\n'
+        f'[[callers]]\nteam = {name}\nkey_sha256 = "{digest}"\n'
+    )
     return NewKey(key=key, key_sha256=digest, toml=toml)
