@@ -13,6 +13,7 @@ import pytest
 
 from unbroken.gateway.shared_figures import SharedFigures
 from unbroken.telemetry.health import HealthMonitor
+from unbroken.telemetry.health.report import report_of
 
 WORKER = """
 import sys, time
@@ -63,7 +64,9 @@ def test_live_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> 
         assert found.workers == 3
         whole = found.figures.total()
         assert whole.started == 1 + 4 + 5 + 6 + 7
-        assert whole.ended == {"complete": 18}
+        # Of the one that died a stream was lost; the one that closed dropped its own.
+        assert whole.ended == {"complete": 18, "failed": 1}
+        assert whole.faults == {"writer-lost": 1}
         assert (whole.active, whole.bytes, whole.tokens) == (3, 1800, 36)
         assert {row.id for row in found.active} == {"mine", "w3-open", "w4-open"}
         assert {shared.stream(name) is None for name in ("mine", "w3-open", "w4-open")} == {False}
@@ -73,8 +76,10 @@ def test_live_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> 
         shared.write()
         after = shared.all()
         assert after.workers == 2
-        assert after.figures.total().ended == {"complete": 18}
+        assert after.figures.total().ended == {"complete": 18, "failed": 2}
         assert {row.id for row in after.active} == {"mine", "w4-open"}
+        lost = [fault.stream for fault in after.faults if fault.kind == "writer-lost"]
+        assert sorted(lost) == ["w3-open", "w5-open"]
     finally:
         for process in running:
             process.kill()
@@ -107,6 +112,25 @@ def test_files_of_the_gone_are_folded_and_nothing_is_lost(tmp_path: Path) -> Non
         assert shared.figures().total().ended == {"complete": 25}
     assert not list(folder.glob("worker-gone-*"))
     assert (folder / "ended.json").exists()
+
+
+def test_streams_that_died_with_a_worker_are_failures_and_counted_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for number in (1, 2, 3):
+        worker(folder, number, "dies")
+    worker(folder, 4, "closed")
+    monitor = HealthMonitor()
+    shared = SharedFigures(folder, monitor)
+    for _ in range(2):
+        report = report_of(shared.figures(), at=0.0)
+        assert report.ended == {"complete": 10, "failed": 3}
+        assert (report.active, report.failed, report.success_rate) == (0, 3, 10 / 13)
+        assert [each.count for each in report.faults if each.name == "writer-lost"] == [3]
+        shared._fold(0.0)  # the second time they come from ended.json
+        shared.write()
+    assert len(list(folder.glob("worker-*.json"))) == 1  # its own
+    lost = [fault.stream for fault in shared.latest_faults() if fault.kind == "writer-lost"]
+    assert sorted(lost) == ["w1-open", "w2-open", "w3-open"]
 
 
 def test_reading_while_files_are_written_and_folded_never_counts_twice(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from unbroken.journal import (
     JournalDownError,
     JournalFullError,
     Meta,
+    OffsetError,
     OffsetGoneError,
     Reader,
     StreamInfo,
@@ -186,6 +187,47 @@ def test_readers_are_told_when_the_writers_process_is_gone(redis_at):
             await asyncio.wait_for(late.read(), 5)
         # Its key is free again.
         assert not isinstance(await there.create(meta("a lease of the dead")), StreamInfo)
+        await there.aclose()
+        await here.aclose()
+
+    asyncio.run(script())
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_place_that_only_the_writers_own_reader_has_seen(redis_at, dies):
+    async def script():
+        here, there = journal(redis_at), journal(redis_at)
+        written = await here.create(meta())
+        written.open(HEAD)
+        await written.append(b"sent on")
+        await until(lambda: written.unflushed_bytes == 0)
+        flushing, *others = here._tasks
+        flushing.cancel()
+        await written.append(b", and kept")
+        own = await here.reader(written.meta.id)
+        seen = await own.read()
+        assert seen == b"sent on, and kept"
+        if dies:
+            for task in others:
+                task.cancel()
+        asked = asyncio.create_task(there.reader(written.meta.id, len(seen)))
+        with pytest.raises(WriterLostError if dies else OffsetError):
+            await asyncio.wait_for(asked, 5)
+        await there.aclose()
+        await here.aclose()
+
+    asyncio.run(script())
+
+
+def test_a_place_that_is_on_its_way_is_waited_for(redis_at):
+    async def script():
+        here, there = journal(redis_at, flush_s=0.5), journal(redis_at)
+        written = await here.create(meta())
+        written.open(HEAD)
+        await written.append(b"not flushed yet")
+        reader = await there.reader(written.meta.id, 15)
+        await written.append(b", and more")
+        assert await reader.read() == b", and more"
         await there.aclose()
         await here.aclose()
 

@@ -253,8 +253,7 @@ def test_what_is_said_of_a_stream() -> None:
         "tokens_counted": "usage", "ttft_s": 0.3123, "stream_s": 2.5, "longest_gap_s": 0.75,
         "attempts": 2, "faults": {"stalled": 1},
         "recoveries": [{"rung": "prefill", "guarantee": "seam-verified", "fault": None}],
-        "usage": {"input": 9, "output": 45, "cached_input": 0, "reasoning": 0,
-                  "estimated_output": 25},
+        "usage": {"input": 9, "output": 45, "estimated_output": 25},
         "saved_tokens": 20, "upstream_request_ids": ["req_1"],
     }  # fmt: skip
 
@@ -262,6 +261,9 @@ def test_what_is_said_of_a_stream() -> None:
 def test_usage_is_said_only_where_it_is_known() -> None:
     facts = stream_facts(StreamRow(id="s", status="failed"), Outcome(attempts=[]))
     assert facts["usage"] is None
+    cut = [AttemptRecord(number=1, usage=Usage(output=25, estimated=True))]
+    facts = stream_facts(StreamRow(id="s", status="failed"), Outcome(attempts=cut))
+    assert facts["usage"] == {"output": 25, "estimated_output": 25}  # no input of 0
     assert stream_facts(StreamRow(id="s", status="failed"), None)["outcome"] == "failed"
 
 

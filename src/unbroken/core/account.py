@@ -105,9 +105,9 @@ class Account:
         # A copy: the same attempt may go on over another connection, and tell more.
         record.usage = msgspec.structs.replace(attempt.usage)
         self.outcome.frames += attempt.frames
-        if attempt.usage.output is None and attempt.completeness.content_seen:
-            written = self._received.characters - self._written_before(record.number)
-            record.usage.output = -(-written // _CHARACTERS_PER_TOKEN)
+        if attempt.completeness.content_seen and not _is_told(attempt):
+            written = self._received.content_size - self._written_before(record.number)
+            record.usage.output = max(attempt.usage.output or 0, _tokens(written))
             record.usage.estimated = True
         if attempt.error_step is not None:
             errors = (e for e in attempt.error_step.events if type(e) is ProviderError)
@@ -116,7 +116,7 @@ class Account:
     def _written_before(self, number: int) -> int:
         body = self._bodies[number]
         starts = [start for each, _, start, _ in self._segments if self._bodies[each] == body]
-        return starts[0] if starts else self._received.characters
+        return starts[0] if starts else self._received.content_size
 
     # Faults -------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Account:
         number = self.records[-1].number
         if not self._segments or self._segments[-1][0] != number:
             received = self._received
-            self._segments.append((number, plan, received.characters, received.first_characters))
+            self._segments.append((number, plan, received.content_size, received.first_characters))
 
     def delivered(self, now: float) -> None:
         """Something was delivered."""
@@ -180,6 +180,15 @@ class Account:
         outcome.take(self._received)
         return outcome
 
+    def _usage_of_cut(self) -> Usage:
+        """Return what a stream without its end used: its last word on that may be its first."""
+        received = self._received
+        usage = received.usage
+        if usage.output is None or received.told_at or not received.content_size:
+            return usage
+        output = max(usage.output, _tokens(received.content_size))
+        return msgspec.structs.replace(usage, output=output, estimated=True)
+
     def skip(self, skipped: list[Skipped]) -> None:
         """Rungs that were not taken at the last failure."""
         self.outcome.skipped = skipped
@@ -191,6 +200,8 @@ class Account:
         self._faults += judge_calls(self._received)
         outcome.faults = self._faults
         outcome.take(self._received)
+        if attempt is None or not attempt.completeness.finished:
+            outcome.usage = self._usage_of_cut()
         outcome.provenance = self._provenance()
         if fault is None:
             # The faults of attempts that were recovered from do not fail the stream.
@@ -206,3 +217,14 @@ class Account:
         outcome.bytes = sum(record.bytes for record in self.records)
         outcome.duration_s = now - self._started_at
         return outcome
+
+
+def _is_told(attempt: Attempt) -> bool:
+    """Whether the provider said how many tokens it wrote, rather than how it began."""
+    if attempt.usage.output is None:
+        return False
+    return attempt.output_told or attempt.completeness.finished
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // _CHARACTERS_PER_TOKEN)

@@ -151,6 +151,11 @@ class Attempt:
         return self._inspection.usage
 
     @property
+    def output_told(self) -> bool:
+        """Whether the usage says what the answer came to, not only how it began."""
+        return self._inspection.output_told
+
+    @property
     def left_out_bytes(self) -> int:
         """Size of the frames that came whole and are not in any step.
 

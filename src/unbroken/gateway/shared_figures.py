@@ -3,8 +3,9 @@
 Each worker writes its own file about once a second, by an atomic rename; any worker reads all
 of them and adds them up. So page and metrics say the same whichever worker is asked, without a
 process that all depend on. What a worker that is gone had counted stays in the sums, so that
-counters never fall; its running streams are dropped. When files of the gone pile up, one worker
-folds them into ``ended.json``, under a lock that readers share.
+counters never fall; streams that ran in a worker that died count as failed, by a fault
+``writer-lost``. When files of the gone pile up, one worker folds them into ``ended.json``, under a
+lock that readers share.
 
 The folder is the owner's alone (0700): names of models and teams are nobody else's business.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from unbroken.telemetry.health import FaultRow, Figures, HealthMonitor, StreamRow
+from unbroken.telemetry.health.figures import LOST
 
 try:
     import fcntl
@@ -167,13 +169,13 @@ class SharedFigures:
         if len(gone) >= _FOLD_AT:
             self._fold(now)
         faults = [*self._monitor.latest_faults(), *ended.faults]
-        faults += [fault for each in others for fault in each.faults]
+        faults += [fault for each in others for fault in _faults_of(each)]
         faults.sort(key=lambda fault: -fault.at)
         return AllFigures(
             figures=Figures.merge(
                 [
                     ended.figures,
-                    *(each.figures.without_active() for each in gone),
+                    *(_left_by(each) for each in gone),
                     *(each.figures for each in running),
                     self._monitor.figures(),
                 ]
@@ -207,8 +209,10 @@ class SharedFigures:
                 found = _get(path)
                 if found is None or not (found.closed or not _is_alive(found.pid)):
                     continue
-                ended.figures = Figures.merge([ended.figures, found.figures.without_active()])
-                ended.faults = sorted([*ended.faults, *found.faults], key=lambda each: -each.at)
+                ended.figures = Figures.merge([ended.figures, _left_by(found)])
+                ended.faults = sorted(
+                    [*ended.faults, *_faults_of(found)], key=lambda each: -each.at
+                )
                 done.append(path)
             ended.faults = ended.faults[:_MOST_FAULTS]
             ended.at, ended.closed = now, True
@@ -249,6 +253,36 @@ def _is_alive(pid: int) -> bool:
     except (PermissionError, OSError):
         return True
     return True
+
+
+def _died(written: _Written) -> bool:
+    """Whether a worker is gone without a word. One that hangs may yet end what it runs."""
+    return not written.closed and not _is_alive(written.pid)
+
+
+def _left_by(written: _Written) -> Figures:
+    """Return what stays of the figures of a worker that is gone, or hangs."""
+    return written.figures.without_active(lost=_died(written))
+
+
+def _faults_of(written: _Written) -> list[FaultRow]:
+    """Return a worker's faults, and that its streams were lost where it died."""
+    if not _died(written):
+        return written.faults
+    lost = [
+        FaultRow(
+            stream=row.id,
+            at=written.at,
+            kind=LOST,
+            detail="the process that served this stream died",
+            attempt=row.attempts,
+            provider=row.provider,
+            model=row.model,
+            route=row.route,
+        )
+        for row in written.active
+    ]
+    return [*lost, *written.faults]
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -216,6 +216,7 @@ class RedisJournal:
         writer = self._writers.get(stream_id)
         if writer is not None and (offset >= writer.log.kept_from or writer.lost):
             return writer.log.attach(offset)
+        heard_ms: int | None = None  # of the writer, when waiting began: it tells pulses apart
         deadline = self._clock() + 1.0
         while True:
             found = await self._record(stream_id)
@@ -228,8 +229,19 @@ class RedisJournal:
                     self._follower, record=record, names=names, box=box, offset=offset, start=start
                 )
             # What its own clients have had may be on its way to Redis yet.
-            if record.end is not None or self._clock() >= deadline:
+            if record.end is not None:
                 raise OffsetError(offset=offset, end=end)
+            alive_ms = await self._alive_for(record.meta)
+            if heard_ms is None:
+                heard_ms = alive_ms
+            if self._clock() >= deadline:
+                if alive_ms > heard_ms:  # it has said since that it lives, and sent no more
+                    raise OffsetError(offset=offset, end=end)
+                # Else it may have died with those bytes: that is known when its word runs out.
+                if not alive_ms and await self._is_lost(record.meta):
+                    raise WriterLostError
+                heard_ms = min(heard_ms, alive_ms)
+                await asyncio.sleep(self._pulse_s / 2)
             await asyncio.sleep(0.02)
 
     async def stop(self, stream_id: str) -> bool:
@@ -352,6 +364,14 @@ class RedisJournal:
                 return False
             await asyncio.sleep(pause_s)
         return True
+
+    async def _alive_for(self, meta: Meta) -> int:
+        """For how many milliseconds a stream's writer is yet believed to live; 0 if it is not."""
+        if meta.writer == self._worker and meta.id not in self._writers:
+            return 0
+        names = self._sealer.names("w", meta.writer)
+        left = await self._store.ask(*[("PTTL", name) for name in names])
+        return max(0, *(int(each) for each in left))
 
     # ------------------------------------------------------------ tasks
 

@@ -308,11 +308,21 @@ def stream_facts(row: StreamRow, outcome: Outcome | None) -> dict[str, Any]:
             for each in outcome.attempts[1:]
         ]
         or None,
-        "usage": spent if any(spent.values()) else None,
+        "usage": _known(spent, outcome) if any(spent.values()) else None,
         "cost": None if row.cost is None else round(row.cost, 8),
         "wasted_tokens": bill.wasted_tokens or None,
         "saved_tokens": bill.saved_tokens or None,
         "upstream_request_ids": ids or None,
+    }
+
+
+def _known(spent: dict[str, int], outcome: Outcome) -> dict[str, int]:
+    """Leave out what no attempt's provider told, such as the input: it is not 0."""
+    told = [each.usage for each in outcome.attempts]
+    return {
+        name: count
+        for name, count in spent.items()
+        if name == "estimated_output" or any(getattr(use, name) is not None for use in told)
     }
 
 

@@ -52,7 +52,7 @@ def test_figures_move_and_rows_come_and_go(
     deliver(health, monitor.clock(), frames=2)
     finish(health, "complete", cut(), attempts=2)
     tab.wait_for("() => !document.querySelector('#streams-rows tr')")
-    page.wait_for_selector("#headline >> text=Healed 1 break")
+    page.wait_for_selector("#headline >> text=1 continuation tried, which added text.")
     assert figure(tab, "Active") == "0"
     assert figure(tab, "Ended well") == "100 %"
     assert figure(tab, "Recoveries") == "1"
@@ -90,6 +90,33 @@ def test_charts_are_drawn(tab: Tab, server: Server, monitor: HealthMonitor) -> N
     tab.wait_for("() => document.querySelector('#plot-active').ariaLabel.includes('3 running')")
     assert page.locator(".plot .main-svg").count() >= 4
     page.hover("#plot-active")
+    # A time without streams is a gap, not a line through it.
+    joined = "p => p.data.some(trace => trace.connectgaps)"
+    assert page.evaluate(f"[...document.querySelectorAll('.plot')].filter({joined}).length") == 0
+
+
+def test_continuations_are_not_called_healed(
+    tab: Tab, server: Server, monitor: HealthMonitor
+) -> None:
+    finish(monitor.start(), "failed", cut(), attempts=3)
+    for rung in ("prefill", "replay", "cursor", "target"):
+        finish(monitor.start(), attempts=2, rung=rung)
+    page = open_page(tab, server)
+    page.wait_for_selector("#headline >> text=6 continuations tried, all of which added text.")
+    assert "ealed" not in tab.text("#headline")
+    name = page.get_by_text("Recoveries", exact=True)
+    more = page.locator("#figures div", has=name).locator(".more").inner_text()
+    assert sum(int(word) for word in more.split() if word.isdigit()) == 6
+    assert more.endswith("2 by others")
+
+
+def test_many_models_are_capped(tab: Tab, server: Server, monitor: HealthMonitor) -> None:
+    for number in range(20):
+        monitor.start(provider="p", model=f"m{number}")
+    page = open_page(tab, server)
+    page.wait_for_selector("#weather tr")
+    assert page.locator("#weather tr").count() == 12
+    assert tab.text("#weather-about").endswith("; and 8 more, not shown.")
 
 
 def test_many_streams_are_capped(tab: Tab, server: Server, monitor: HealthMonitor) -> None:

@@ -65,7 +65,7 @@ def test_faults_are_counted_in_their_second() -> None:
 
 def sky(snapshots: Snapshots) -> object:
     snapshots.sample()
-    return snapshots.parts()["weather"][0]["sky"]  # type: ignore[index]
+    return snapshots.parts()["weather"]["rows"][0]["sky"]  # type: ignore[index]
 
 
 def test_weather_is_of_the_last_minutes() -> None:
@@ -141,3 +141,28 @@ def test_history_forgets_by_time() -> None:
     at = snapshots.history()["columns"]["at"]  # type: ignore[index]
     assert len(at) == 61
     assert at[-1] - at[0] == 300
+
+
+def test_a_continuation_thrown_away_stands_apart() -> None:
+    _, monitor, snapshots = make()
+    kind = FaultKind.PROTOCOL_VIOLATION
+    finish(monitor.start(), "failed", Fault.of(kind, "a finish came twice"))
+    finish(monitor.start(), "failed", Fault.of(kind, "the attempt was given up: it differs"))
+    groups = snapshots.parts()["faults"]
+    said = {group["kind"]: group["remedy"] for group in groups}  # type: ignore[attr-defined]
+    assert "Tell the provider" in said.pop("protocol-violation")
+    ((_, remedy),) = said.items()
+    assert remedy.startswith("Nothing to do")
+
+
+def test_weather_is_capped_and_hides_no_storm() -> None:
+    _, monitor, snapshots = make()
+    for number in range(30):
+        for _ in range(2):
+            finish(monitor.start(provider="p", model=f"m{number}"))
+    finish(monitor.start(provider="p", model="rare"), "failed", cut())
+    snapshots.sample()
+    weather = snapshots.parts()["weather"]
+    assert len(weather["rows"]) == 12  # type: ignore[index]
+    assert weather["more"] == 19  # type: ignore[index]
+    assert weather["rows"][-1]["model"] == "rare"  # type: ignore[index]

@@ -51,10 +51,11 @@ def finish(
     fault: Fault | None = None,
     attempts: int = 1,
     seam_at: int = 40,
+    rung: str = "prefill",
 ) -> None:
     records = [AttemptRecord(number=number + 1) for number in range(attempts)]
     for record in records[1:]:
-        record.rung = "prefill"
+        record.rung = rung  # type: ignore[assignment]
     provenance = [
         Provenance(
             attempt=number + 1,

@@ -59,6 +59,8 @@ class Inspection:
         repeats: Compares repeated texts, where the dialect repeats them.
         reached: The place in the provider's answer.
         usage: What the provider said of it.
+        output_told: It said how many tokens it had written after it had written any: a number
+            from before (Anthropic's ``message_start``) only holds the place.
         error_step: The step in which the provider said that it failed.
         holed: A delta of text was lost that nobody had counted: what was passed on lacks it.
         left_out_bytes: Size of the content that came after the end; see also `malformed`.
@@ -92,6 +94,7 @@ class Inspection:
         self.repeats = Repeats() if dialect.repeats_text else None
         self.reached = Reached()
         self.usage = Usage()
+        self.output_told = False
         self.error_step: Step | None = None
         self.holed = False
         self.left_out_bytes = 0
@@ -158,6 +161,8 @@ class Inspection:
                 steady = self._plain and not completeness.finishes and not completeness.error_seen
             elif kind is UsageReport:
                 merge_usage(self.usage, event)  # type: ignore[arg-type]
+                if event.output is not None and completeness.content_seen:  # type: ignore[union-attr]
+                    self.output_told = True
             elif kind in _ENDS:
                 self._ending(event, step, number, size_bytes)
                 if findings.stopped:

@@ -12,10 +12,12 @@ import msgspec
 
 from unbroken.telemetry.health.histogram import Histogram
 
-__all__ = ["OTHER", "Figures", "Group", "Groups", "Labels", "UsageTotals", "count_in"]
+__all__ = ["LOST", "OTHER", "Figures", "Group", "Groups", "Labels", "UsageTotals", "count_in"]
 
 OTHER = "other"
 """The label of what came after the limit."""
+LOST = "writer-lost"
+"""The fault of a stream whose process died."""
 _MOST_LABELS = 100
 _MOST_MERGED = 1000
 _MOST_ERRORS = 100
@@ -194,10 +196,21 @@ class Figures(msgspec.Struct, kw_only=True):
             found.setdefault(labels, Group(labels=labels)).merge(group)
         yield from found.values()
 
-    def without_active(self) -> Figures:
-        """Return the same with nothing running: what stays of a process that is gone."""
+    def without_active(self, *, lost: bool = False) -> Figures:
+        """Return the same with nothing running: what stays of a process that is gone.
+
+        Args:
+            lost: It died, and what ran died with it: those streams failed, by a fault
+                ``writer-lost``. Their durations are not known.
+        """
         ended = Figures.merge([self])
         for group in ended.groups:
+            if lost and group.active > 0:
+                count_in(group.ended, "failed", group.active)
+                count_in(group.counted, "deltas", group.active)
+                count_in(group.faults, LOST, group.active)
+                count_in(group.errors, LOST, group.active)
+                group.tokens += group.active_tokens
             group.active = group.active_tokens = 0
         return ended
 

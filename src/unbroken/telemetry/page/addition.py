@@ -23,5 +23,12 @@ class Addition(Protocol):
     def script(self) -> str:
         """The name of its ES module in `static`, or ``""``."""
 
+    @property
+    def public(self) -> tuple[str, ...]:
+        """Names of files in `static` that are also served beside the page, for others to use.
+
+        Their addresses stay the same from release to release.
+        """
+
     def section(self) -> str:
         """Return its HTML: whole, escaped, without scripts and styles in it."""

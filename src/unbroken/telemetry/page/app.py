@@ -8,6 +8,7 @@
 | ``/metrics`` | the same for Prometheus |
 | ``/row`` | one stream, named by the header ``X-Unbroken-Stream`` |
 | ``/static/...``, ``/plotly.js`` | files |
+| ``/unbroken.js`` and the like | files of an addition that others may use too |
 
 Every address in the page is relative, so that it does not matter where it is mounted.
 """
@@ -29,7 +30,7 @@ from unbroken.telemetry.health.rows import FaultRow, StreamRow
 from unbroken.telemetry.page.addition import Addition
 from unbroken.telemetry.page.feed import Feed
 from unbroken.telemetry.page.files import Files, plotly
-from unbroken.telemetry.page.headers import FOREVER, NEVER, SECURITY
+from unbroken.telemetry.page.headers import ASK, FOREVER, NEVER, SECURITY
 from unbroken.telemetry.page.snapshot import Snapshots, stream_part
 
 try:
@@ -119,6 +120,7 @@ def asgi_app(
             Route("/row", page.row),
             Route("/plotly.js", page.plotly),
             Route("/static/{version}/{name}", page.static),
+            *(Route(f"/{name}", page.public) for name in (chat.public if chat else ())),
         ],
         lifespan=lifespan,
     )
@@ -211,7 +213,17 @@ class _Page:
             return Response(b"no such file\n", 404, {**SECURITY, **NEVER}, "text/plain")
         # An address of another release gets what there is, but nobody keeps it.
         known = request.path_params["version"] == self._files.version
-        return _packed(request, file.body, file.packed, file.media_type, keep=known)
+        return _packed(request, file.body, file.packed, file.media_type, headers=_kept(known))
+
+    async def public(self, request: Request) -> Response:
+        # The address has no version in it: whoever has the file asks whether it is still right.
+        file = self._files.get(request.url.path.rsplit("/", 1)[-1])
+        if file is None:
+            return Response(b"no such file\n", 404, {**SECURITY, **NEVER}, "text/plain")
+        headers = {**SECURITY, **ASK, "Vary": "Accept-Encoding", "ETag": file.etag}
+        if file.etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return _packed(request, file.body, file.packed, file.media_type, headers=headers)
 
     async def plotly(self, request: Request) -> Response:
         script = await run_in_threadpool(plotly)
@@ -220,10 +232,9 @@ class _Page:
             return Response(text, 404, {**SECURITY, **NEVER}, "text/plain")
         keep = request.query_params.get("v") == script.version
         if not _takes_gzip(request):
-            headers = {**SECURITY, **(FOREVER if keep else NEVER), "Vary": "Accept-Encoding"}
-            return FileResponse(script.path, headers=headers, media_type="text/javascript")
+            return FileResponse(script.path, headers=_kept(keep), media_type="text/javascript")
         packed = await run_in_threadpool(script.packed)
-        return _packed(request, b"", packed, "text/javascript; charset=utf-8", keep=keep)
+        return _packed(request, b"", packed, "text/javascript; charset=utf-8", headers=_kept(keep))
 
 
 class _FeedEndpoint:
@@ -240,11 +251,14 @@ def _takes_gzip(request: Request) -> bool:
     return "gzip" in request.headers.get("accept-encoding", "")
 
 
+def _kept(keep: bool) -> dict[str, str]:
+    return {**SECURITY, **(FOREVER if keep else NEVER), "Vary": "Accept-Encoding"}
+
+
 def _packed(
-    request: Request, body: bytes, packed: bytes, media_type: str, *, keep: bool
+    request: Request, body: bytes, packed: bytes, media_type: str, *, headers: dict[str, str]
 ) -> Response:
-    headers = {**SECURITY, **(FOREVER if keep else NEVER), "Vary": "Accept-Encoding"}
-    headers["Content-Type"] = media_type
+    headers = {**headers, "Content-Type": media_type}
     if _takes_gzip(request):
         return Response(packed, headers={**headers, "Content-Encoding": "gzip"})
     return Response(body, headers=headers)

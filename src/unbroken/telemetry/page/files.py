@@ -32,11 +32,13 @@ class File(NamedTuple):
         body: Its bytes.
         packed: The same by gzip.
         media_type: For ``Content-Type``.
+        etag: For ``ETag``; weak, since both forms share it.
     """
 
     body: bytes
     packed: bytes
     media_type: str
+    etag: str
 
 
 class Files:
@@ -57,7 +59,8 @@ class Files:
                 digest.update(path.name.encode() + b"\0" + body)
                 # mtime=0: the same file gives the same bytes in every worker.
                 packed = gzip.compress(body, 6, mtime=0)
-                self._files[path.name] = File(body, packed, _TYPES[path.suffix])
+                etag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
+                self._files[path.name] = File(body, packed, _TYPES[path.suffix], etag)
         self.version = digest.hexdigest()[:12]
 
     def get(self, name: str) -> File | None:

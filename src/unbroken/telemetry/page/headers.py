@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FOREVER", "NEVER", "SECURITY"]
+__all__ = ["ASK", "FOREVER", "NEVER", "SECURITY"]
 
 # Nothing is loaded from another host and nothing runs that is not a file of ours. Styles too:
 # Plotly's own <style> is replaced by static/plotly.css. Pictures may be `data:`, which Plotly
@@ -25,6 +25,8 @@ SECURITY: Final[dict[str, str]] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+# May be kept, and is asked for again each time: with an ETag, mostly a 304.
+ASK: Final = {"Cache-Control": "no-cache"}
 NEVER: Final = {"Cache-Control": "no-store"}
 # For addresses that name the version of what they give.
 FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from unbroken.core.faults import FaultKind
 
-__all__ = ["REMEDIES", "Remedy", "remedy_for"]
+__all__ = ["GIVEN_UP", "REMEDIES", "Remedy", "remedy_for", "title_of"]
 
 
 class Remedy(NamedTuple):
@@ -132,8 +132,34 @@ _UNKNOWN = Remedy(
 )
 
 
-def remedy_for(kind: str) -> Remedy:
-    """Return cause and remedy for a kind, also for one that somebody else made up."""
+GIVEN_UP: Final = Remedy(
+    "A continuation did not fit what was delivered before it, and was thrown away: nothing that"
+    " did not fit reached the client.",
+    "Nothing to do where the answer ended well. If it happens often, choose other rungs for this"
+    " model: docs/reference/ladder-and-capabilities.md.",
+)
+"""Of an attempt that Unbroken gave up for what the model wrote: no fault of the wire."""
+
+
+def _given_up(kind: str, detail: str) -> bool:
+    # The core has no kind of its own for it, but begins the detail with these words.
+    return kind == _K.PROTOCOL_VIOLATION and detail.startswith("the attempt was given up: ")
+
+
+def title_of(kind: str, detail: str = "") -> str:
+    """Return what faults are shown under: the kind, or what tells one cause of it apart."""
+    return f"{kind} (continuation thrown away)" if _given_up(kind, detail) else kind
+
+
+def remedy_for(kind: str, detail: str = "") -> Remedy:
+    """Return cause and remedy of a fault, also of a kind that somebody else made up.
+
+    Args:
+        kind: Its kind.
+        detail: What it says; two causes of one kind are told apart by it.
+    """
+    if _given_up(kind, detail):
+        return GIVEN_UP
     try:
         return REMEDIES[FaultKind(kind)]
     except ValueError:

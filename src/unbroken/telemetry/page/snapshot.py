@@ -12,14 +12,14 @@ from unbroken.telemetry.health.histogram import Spread
 from unbroken.telemetry.health.report import HealthReport, report_of
 from unbroken.telemetry.health.rows import FaultRow, StreamRow
 from unbroken.telemetry.page.history import KEEP_S, History, Recent
-from unbroken.telemetry.page.remedies import remedy_for
+from unbroken.telemetry.page.remedies import remedy_for, title_of
 
 __all__ = ["Monitor", "Snapshots", "fault_part", "stream_part"]
 
 MOST_ROWS: Final = 100
 _MOST_KINDS = 10
 _MOST_A_KIND = 4
-_MOST_WEATHER = 30
+_MOST_WEATHER = 12
 # A share of failures in the last minutes from which on the weather is bad.
 _STORM = 0.05
 
@@ -155,12 +155,16 @@ class Snapshots:
             )
         return found
 
-    def _weather(self) -> list[dict[str, object]]:
+    def _weather(self) -> dict[str, object]:
         recent = self._history.recent(self._wall_time(), self._now_figures)
-        groups = sorted(
-            self._now_figures.by("provider", "model"), key=lambda group: -group.started
-        )[:_MOST_WEATHER]
-        return [_weather(group, recent[group.labels]) for group in groups]
+        groups = list(self._now_figures.by("provider", "model"))
+        # The limit must not hide a storm; rows themselves stay in one order, to be read.
+        groups.sort(key=lambda group: (not _stormy(recent[group.labels]), -group.started))
+        shown = sorted(groups[:_MOST_WEATHER], key=lambda group: -group.started)
+        return {
+            "rows": [_weather(group, recent[group.labels]) for group in shown],
+            "more": len(groups) - len(shown),
+        }
 
 
 def _figures(whole: Group, stalled: int) -> dict[str, object]:
@@ -187,7 +191,7 @@ def _figures(whole: Group, stalled: int) -> dict[str, object]:
         "retries": report.retries,
         "mean_retries": report.average_retries,
         "recoveries": sum(each.count for each in report.recoveries),
-        # What was delivered of: an attempt that gave nothing healed nothing.
+        # Those that wrote a part of an answer, whatever became of it after that.
         "healed": sum(each.count for each in report.recoveries if each.guarantee != "none"),
         "rungs": _rungs(report),
         "faults": sum(each.count for each in report.faults),
@@ -201,9 +205,13 @@ def _rungs(report: HealthReport) -> dict[str, int]:
     return found
 
 
+def _stormy(recent: Recent) -> bool:
+    return recent.ended > 0 and recent.failed >= _STORM * recent.ended
+
+
 def _weather(group: Group, recent: Recent) -> dict[str, object]:
     part = report_of(Figures(groups=[group]), at=0.0)
-    if recent.ended and recent.failed >= _STORM * recent.ended:
+    if _stormy(recent):
         sky, tone = "stormy", "bad"
     elif recent.failed or recent.recoveries:
         sky, tone = "unsettled", "warn"
@@ -268,10 +276,10 @@ def _by_kind(faults: Sequence[FaultRow]) -> list[dict[str, object]]:
     """Return the faults by kind, the latest kind first: what to do about it is said once."""
     found: dict[str, list[FaultRow]] = {}
     for row in sorted(faults, key=lambda row: row.at, reverse=True):
-        found.setdefault(row.kind, []).append(row)
+        found.setdefault(title_of(row.kind, row.detail), []).append(row)
     groups: list[dict[str, object]] = []
     for kind, rows in list(found.items())[:_MOST_KINDS]:
-        remedy = remedy_for(kind)
+        remedy = remedy_for(rows[0].kind, rows[0].detail)
         groups.append(
             {
                 "kind": kind,

@@ -38,7 +38,7 @@ function readColours() {
 
 function traces(id, x) {
   const line = (name, y, second, unit) => ({
-    x, y, name, type: "scatter", mode: "lines", connectgaps: true,
+    x, y, name, type: "scatter", mode: "lines", connectgaps: false, // a time without streams has no values
     line: { color: second ? colours.second : colours.accent, width: 1.75, dash: second ? "dot" : "solid" },
     hovertemplate: unit === "s" ? "%{customdata}" : "%{y}",
     customdata: unit === "s" ? y.map(format.seconds) : undefined,

@@ -5,6 +5,14 @@ import * as format from "./format.js";
 
 const percentiles = (p) => (p ? `p90 ${format.seconds(p.p90)}, p99 ${format.seconds(p.p99)}` : "");
 
+/** Every recovery is counted in: a sum that leaves some out looks wrong. */
+function rungs(counts) {
+  const all = Object.entries(counts);
+  const named = all.slice(0, all.length > 3 ? 2 : 3);
+  const others = all.slice(named.length).reduce((sum, [, count]) => sum + count, 0);
+  return [...named.map(([rung, count]) => `${format.count(count)} ${rung}`), ...(others ? [`${format.count(others)} by others`] : [])].join(", ");
+}
+
 /** What is shown, in order: name, value, a line below, and whether it calls for attention. */
 function cells(f) {
   const counted = f.counted_by_usage || f.counted_by_deltas;
@@ -19,7 +27,7 @@ function cells(f) {
     ["Tokens", format.count(f.tokens), !counted ? "" : f.counted_by_deltas ? `${format.plural(f.counted_by_deltas, "stream")} counted by deltas` : "as the providers say"],
     ["Delivered", format.bytes(f.bytes), f.frames ? format.plural(f.frames, "frame") : ""],
     ["Retries", format.count(f.retries), f.mean_retries == null ? "" : `${f.mean_retries.toFixed(2)} a stream`],
-    ["Recoveries", format.count(f.recoveries), Object.entries(f.rungs).slice(0, 2).map(([rung, n]) => `${n} ${rung}`).join(", "), f.recoveries ? "good" : ""],
+    ["Recoveries", format.count(f.recoveries), rungs(f.rungs), f.healed ? "good" : ""],
     ["Faults", format.count(f.faults), f.commonest ? `mostly ${f.commonest}` : ""],
   ];
 }
@@ -40,9 +48,10 @@ function sentence(f) {
   const now = f.active ? `${format.plural(f.active, "stream")} running` : "No stream is running";
   const stalled = f.stalled ? `, ${format.count(f.stalled)} of them stalled` : "";
   const ended = f.ended;
-  const healed = f.healed ? ` Healed ${format.plural(f.healed, "break")} on the way.` : "";
+  // Of failed streams too: what a continuation added does not prove how the stream ended.
+  const tried = f.recoveries ? ` ${format.plural(f.recoveries, "continuation")} tried, ${f.healed === f.recoveries ? (f.healed === 1 ? "which" : "all of which") : format.count(f.healed)} added text.` : "";
   const past = !ended ? "" : f.succeeded < ended ? ` ${format.share(f.success_rate)} of ${format.count(ended)} ended well.` : ` ${ended === 1 ? "The one" : `All ${format.count(ended)}`} before ended well.`;
-  return `${now}${stalled}.${past}${healed}`;
+  return `${now}${stalled}.${past}${tried}`;
 }
 
 export function draw(state) {

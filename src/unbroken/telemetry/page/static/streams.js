@@ -62,7 +62,10 @@ function updateWeather(node, row) {
 }
 
 export function drawWeather(state) {
-  byId("weather-scroller").hidden = state.weather.length === 0;
-  byId("weather-about").hidden = state.weather.length > 0;
-  follow(byId("weather"), state.weather, { key: (row) => `${row.provider}\n${row.model}`, create: createWeather, update: updateWeather });
+  const { rows, more } = state.weather;
+  byId("weather-scroller").hidden = rows.length === 0;
+  const about = byId("weather-about");
+  about.hidden = rows.length > 0 && !more;
+  setText(about, !rows.length ? "Nothing to compare yet." : `${format.plural(rows.length, "model")}, those in trouble and the busiest; and ${format.count(more)} more, not shown.`);
+  follow(byId("weather"), rows, { key: (row) => `${row.provider}\n${row.model}`, create: createWeather, update: updateWeather });
 }
