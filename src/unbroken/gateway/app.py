@@ -295,6 +295,8 @@ class Gateway:
         exchange.facts.update(bytes_in=len(body), model=model)
         if route is None:
             message = f"no route of this gateway takes this path and model ({exchange.method})"
+            if exchange.path == "/" and self._page is not None:
+                message += "; the live page is at /_unbroken/"
             await exchange.refuse(404, "no-route", message)
         elif dialect is None:
             await self._pass(exchange, setup, route)

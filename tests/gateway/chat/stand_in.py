@@ -120,7 +120,13 @@ class Gateway:
         for number, word in enumerate(WORDS):
             await asyncio.sleep({"slow": 0.15, "plain": 0.01}.get(stream.model, 0.05))
             if number == 3 and stream.model == "fail":
-                stream.put(json.dumps({"error": {"message": "overloaded", "type": "server_error"}}))
+                error = {
+                    "message": "connection-reset: the peer closed the connection after 900 bytes;"
+                    " do not treat the answer as complete",
+                    "type": "server_error",
+                    "code": "connection-reset",
+                }
+                stream.put(json.dumps({"error": error}))
                 finish(health, "failed", cut())
                 stream.end("failed")
                 return

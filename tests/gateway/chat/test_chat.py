@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.gateway.chat.stand_in import TOKEN, WORDS, Gateway
@@ -92,6 +93,13 @@ def test_a_healed_answer_shows_where(tab: Tab) -> None:
     before = page.evaluate("() => document.querySelector('.seam').previousSibling.data")
     assert before == "".join(WORDS[:3])
     assert "healed (prefill)" in str(page.get_attribute(".seam", "aria-label"))
+    # The mark is seen, and whoever copies the answer gets the answer.
+    shown = "getComputedStyle(document.querySelector('.seam'), '::before').content"
+    assert "healed" in page.evaluate(shown)
+    page.evaluate(
+        "getSelection().selectAllChildren([...document.querySelectorAll('.words')].at(-1))"
+    )
+    assert page.evaluate("getSelection().toString()") == WHOLE
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,10 @@ def test_a_failure_is_told(tab: Tab, gateway: Gateway) -> None:
     page = send(tab, "fail")
     said = wait_for_end(tab, "failed")
     assert said.startswith("✕ not complete")
-    assert "Do not take this text for whole" in said
+    assert said.splitlines()[0] == "✕ not complete · connection-reset"  # the gateway's own code
+    assert "do not treat" not in said  # folded away
+    page.click(".turn.assistant .end summary")
+    assert "after 900 bytes; do not treat" in tab.text(".turn.assistant .end p")
     assert words(tab) == "".join(WORDS[:3])
     page.select_option("#chat-model", "plain")
     page.click("#chat-retry")
@@ -173,6 +184,35 @@ def test_a_reload_in_mid_answer_goes_on(tab: Tab, gateway: Gateway) -> None:
     # And once more, after the end: the conversation is still there.
     page.reload()
     assert words(tab) == WHOLE
+
+
+def test_a_reload_keeps_the_model(tab: Tab) -> None:
+    page = send(tab, "heal")
+    wait_for_end(tab, "complete")
+    page.reload()
+    assert page.input_value("#chat-model") == "heal"
+    page.select_option("#chat-model", "slow")
+    page.click("#chat-clear")
+    page.reload()
+    assert page.input_value("#chat-model") == "slow"
+
+
+@pytest.mark.parametrize("name", ["unbroken.js", "unbroken-reading.js"])
+def test_the_client_has_an_address_that_stays(server: Server, name: str) -> None:
+    url = f"{server.url}/_unbroken/{name}"
+    answer = httpx.get(url)
+    assert answer.text == (ChatSettings().static / name).read_text("utf-8")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert answer.headers["cache-control"] == "no-cache"
+    again = httpx.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = httpx.get(url, headers={"If-None-Match": '"another"'})
+    assert other.status_code == 200
+
+
+def test_the_client_runs_from_there(tab: Tab) -> None:
+    kind = "async () => typeof (await import('/_unbroken/unbroken.js')).stream"
+    assert tab.page.evaluate(kind) == "function"
 
 
 def test_a_reload_whose_place_is_gone_reads_from_the_beginning(tab: Tab, gateway: Gateway) -> None:

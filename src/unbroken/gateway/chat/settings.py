@@ -51,6 +51,11 @@ class ChatSettings:
         return "chat.js"
 
     @property
+    def public(self) -> tuple[str, ...]:
+        """The JavaScript client, for other people's pages; it imports its second file itself."""
+        return ("unbroken.js", "unbroken-reading.js")
+
+    @property
     def url(self) -> str:
         """The endpoint as seen from the page: relative, for gateways behind a path of a proxy."""
         depth = len([part for part in self.mount.split("/") if part])

@@ -25,12 +25,12 @@ async function rowOf(id) {
 }
 
 function plain(turn) {
-  const { role, text, seams, state, note, model } = turn;
-  return { role, text, seams, state, note, model };
+  const { role, text, seams, state, note, more, model } = turn;
+  return { role, text, seams, state, note, more, model };
 }
 
 function keep() {
-  memory.save(turns.map(plain), current && current.stream.id ? current.stream : null);
+  memory.save(turns.map(plain), current && current.stream.id ? current.stream : null, byId("chat-model").value);
 }
 
 let keepSoon = 0;
@@ -65,7 +65,9 @@ function follow(turn, begin) {
       await settle(mine, status, turn.note);
     },
     async onError(error) {
-      await settle(mine, "failed", explain(error));
+      const { note, more } = explain(error);
+      turn.more = more;
+      await settle(mine, "failed", note);
     },
   };
   mine.seams = new Seams({
@@ -90,15 +92,16 @@ async function settle(mine, state, note) {
   const healed = mine.turn.seams.length;
   if (healed && state !== "failed") mine.turn.note = [`broken and healed ${healed === 1 ? "once" : `${healed} times`}`, note].filter(Boolean).join(" · ");
   transcript.draw(mine.turn);
-  setText(byId("chat-status"), mine.turn.node.lastChild.textContent);
+  setText(byId("chat-status"), mine.turn.node.lastChild.firstChild.textContent);
   keepNow();
   buttons();
 }
 
 function explain(error) {
-  const said = error.provider?.message;
-  const what = { "http-error": error.status ? `refused with ${error.status}` : "refused", "connect-failed": "the gateway could not be reached" }[error.code] ?? error.code;
-  return `${what}${said ? `: ${said}` : ""}. ${error.text ? "Do not take this text for whole." : ""}`.trim();
+  // The gateway's own code for it says more than that an error came inside the stream.
+  const told = error.code === "provider-error" && /^[\w.-]{1,64}$/.test(error.provider?.code ?? "") ? error.provider.code : error.code;
+  const note = { "http-error": error.status ? `refused with ${error.status}` : "refused", "connect-failed": "the gateway could not be reached" }[told] ?? told;
+  return { note, more: error.provider?.message ?? "" };
 }
 
 function ask() {
@@ -139,17 +142,25 @@ function retry() {
 /** Take up what was there before the page was loaded anew. */
 function restore() {
   const kept = memory.load();
+  restoreModel(kept.model);
   turns = kept.turns;
   turns.forEach(transcript.add);
   const turn = turns.at(-1);
   if (turn?.state !== "running") return;
   if (!kept.running?.id) {
     turn.state = "failed";
+    turn.more = "";
     turn.note = "the page was left before this answer could be read on";
     transcript.draw(turn);
     return;
   }
   readOn(turn, kept.running);
+}
+
+function restoreModel(model) {
+  const field = byId("chat-model");
+  const offered = !field.options || [...field.options].some((option) => option.value === model);
+  if (model && offered) field.value = model;
 }
 
 function readOn(turn, saved) {
@@ -178,7 +189,8 @@ byId("chat-text").addEventListener("keydown", (event) => {
 });
 byId("chat-stop").addEventListener("click", stop);
 byId("chat-retry").addEventListener("click", retry);
-byId("chat-clear").addEventListener("click", () => { turns = []; transcript.clear(); memory.forget(); buttons(); byId("chat-text").focus(); });
+byId("chat-clear").addEventListener("click", () => { turns = []; transcript.clear(); keepNow(); buttons(); byId("chat-text").focus(); });
+byId("chat-model").addEventListener("change", keepNow);
 addEventListener("pagehide", keepNow);
 restore();
 buttons();

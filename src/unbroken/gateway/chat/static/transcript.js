@@ -1,4 +1,4 @@
-// The conversation on the page. A turn is {role, text, seams, state, note}; text is always text, never HTML.
+// The conversation on the page. A turn is {role, text, seams, state, note, more}; text is always text, never HTML.
 
 import { byId, make, setAttribute, setText } from "./dom.js";
 
@@ -15,7 +15,7 @@ const ENDS = {
 export function add(turn) {
   byId("chat-empty").hidden = true;
   const words = make("div", { class: "words" });
-  const end = make("div", { class: "end" });
+  const end = make("div", { class: "end" }, make("span"));
   turn.node = make("div", { class: `turn ${turn.role}` }, words, end);
   byId("chat-log").append(turn.node);
   draw(turn);
@@ -48,7 +48,10 @@ export function draw(turn) {
   }
   words.append(turn.text.slice(from));
   const [said, tone] = ENDS[turn.state] ?? ["", ""];
-  setText(end, [said, turn.note].filter(Boolean).join(" · "));
+  const [line, details] = end.children;
+  setText(line, [said, turn.note].filter(Boolean).join(" · "));
+  if (!turn.more) details?.remove();
+  else if (!details) end.append(make("details", {}, make("summary", { text: "details" }), make("p", { text: turn.more })));
   setAttribute(end, "data-tone", tone || null);
   if (turn.state) setAttribute(turn.node, "data-state", turn.state);
   setAttribute(turn.node, "aria-busy", turn.state === "running" ? "true" : null);
@@ -59,5 +62,6 @@ export function draw(turn) {
 function mark({ rung, exact }) {
   const where = exact ? "here" : "about here";
   const text = `the answer broke ${where} and was healed${rung ? ` (${rung})` : ""}`;
-  return make("span", { class: "seam", role: "note", title: text, "aria-label": text, text: "⤳ healed" });
+  // Its words are the style sheet's: they must not be copied with the answer.
+  return make("span", { class: "seam", role: "note", title: text, "aria-label": text });
 }
