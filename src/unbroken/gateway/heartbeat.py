@@ -50,6 +50,8 @@ class Heartbeat:
 
     def __exit__(self, *exc: object) -> None:
         self._timer.cancel()
+        if self._beating is not None:
+            self._beating.cancel()  # it may not have begun, and the body has ended by now
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(self._look_s, self._look)

@@ -13,6 +13,7 @@ stream that fails before its first byte still has an HTTP status to say it with.
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -124,6 +125,7 @@ class Healed:
         self._driver = driver
         self._asked = asked
         self._first: asyncio.Future[bytes] | None = None
+        self._late = False  # the first delivery may come behind heartbeats
         self._told = False  # the provider's own error frame, or ours
         self._failure: UpstreamError | None = None
 
@@ -150,7 +152,8 @@ class Healed:
             first.cancel()
             raise
         self._first = first
-        if not first.done() or first.exception() is None:
+        self._late = not first.done()
+        if self._late or first.exception() is None:
             return self
         error = first.exception()
         self._first = None
@@ -185,7 +188,8 @@ class Healed:
             assert first is not None
             data = await first
             self._first = None
-            return data
+            # Behind a heartbeat a byte order mark would hide the first event from its reader.
+            return data.removeprefix(BOM_UTF8) if self._late else data
         except StreamingError as error:
             self._first = None
             self._failure = UpstreamError(

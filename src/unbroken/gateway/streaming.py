@@ -20,7 +20,10 @@ from unbroken.relay.messages import ResponseHead
 from unbroken.relay.pump import AbortHow, Downstream, Passage, Upstream, pump
 from unbroken.telemetry.health import StreamHealth
 
-__all__ = ["Run", "relay", "write_to_journal"]
+__all__ = ["INTERRUPTED", "Run", "relay", "write_to_journal"]
+
+INTERRUPTED = "interrupted"
+"""Note of the `End` of a stream that broke off, without an error frame that says so in its log."""
 
 
 class Run:
@@ -48,6 +51,11 @@ class Run:
         if isinstance(upstream, Healed):
             self._stream = upstream
         return upstream
+
+    @property
+    def framed(self) -> bool:
+        """Whether the answer is a stream that the core reads, and not one that is passed on."""
+        return self._stream is not None
 
     def between_frames(self) -> bool:
         """Whether a heartbeat may be sent now."""
@@ -83,11 +91,16 @@ async def write_to_journal(run: Run, writer: Writer, *, keep_s: float | None) ->
     Returns:
         How it went.
     """
-    into = _ToJournal(writer, keep_s)
+    into = _ToJournal(run, writer, keep_s)
     status: EndStatus = "failed"
+    note = INTERRUPTED
     try:
         passage = await pump(run.ask, into)
         outcome = run.outcome
+        if into.ended:
+            note = ""
+        elif passage.failure is not None and run.between_frames():
+            note = passage.failure.detail  # the error's code; its frame is in the log
         if passage.ended == "left":
             status = "cancelled"
         elif into.ended and outcome is not None:
@@ -95,14 +108,15 @@ async def write_to_journal(run: Run, writer: Writer, *, keep_s: float | None) ->
         elif into.ended and into.status < 300:
             status = "unconfirmed"  # it passed unread
     finally:
-        await writer.end(status)
+        await writer.end(status, note)
     return passage
 
 
 class _ToJournal:
     """A journal's writer as an `unbroken.relay.pump.Downstream`."""
 
-    def __init__(self, writer: Writer, keep_s: float | None) -> None:
+    def __init__(self, run: Run, writer: Writer, keep_s: float | None) -> None:
+        self._run = run
         self._writer = writer
         self._keep_s = keep_s
         self.ended = False
@@ -110,7 +124,7 @@ class _ToJournal:
 
     async def start(self, head: ResponseHead) -> None:
         self.status = head.status
-        self._writer.open(Head(head.status, tuple(head.headers)))
+        self._writer.open(Head(head.status, tuple(head.headers), self._run.framed))
 
     async def write(self, data: bytes) -> None:
         await self._writer.append(data)

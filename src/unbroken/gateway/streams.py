@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from unbroken.core.dialects import DIALECTS
 from unbroken.gateway import resume
@@ -19,16 +20,18 @@ from unbroken.gateway.exchange import Exchange
 from unbroken.gateway.relaying import Asked
 from unbroken.gateway.resume import Attach, Begun, NotKept, Refused, ResumeService, serve_reader
 from unbroken.gateway.routes import Route
-from unbroken.gateway.streaming import Run, relay, write_to_journal
+from unbroken.gateway.streaming import INTERRUPTED, Run, relay, write_to_journal
 from unbroken.gateway.telling import Telling
 from unbroken.gateway.upstreams import Upstreams
 from unbroken.journal import JournalError, Writer, WriterLostError
+from unbroken.journal.base import End, Reader
 from unbroken.relay.messages import Headers, ResponseHead
 from unbroken.relay.pump import Watch
 
 __all__ = ["Streams"]
 
 _log = logging.getLogger("unbroken.gateway")
+_T = TypeVar("_T")
 
 
 class Streams:
@@ -80,20 +83,22 @@ class Streams:
             costs: What is given back at the end of the request; a stream that outlives it takes
                 them over.
         """
-        begun = await self._service.begin(
-            resume.Asked(
-                method=exchange.method,
-                target=exchange.target,
-                headers=exchange.headers,
-                body=asked.request.body,
-                scope=None if exchange.caller is None else exchange.caller.scope,
-                dialect=asked.dialect.name,
-                wire=asked.dialect.wire,
-                model=model,
-                provider=route.provider,
-                route=route.name,
-            )
+        resumable = resume.Asked(
+            method=exchange.method,
+            target=exchange.target,
+            headers=exchange.headers,
+            body=asked.request.body,
+            scope=None if exchange.caller is None else exchange.caller.scope,
+            dialect=asked.dialect.name,
+            wire=asked.dialect.wire,
+            model=model,
+            provider=route.provider,
+            route=route.name,
         )
+        # It may wait for the head of another's stream.
+        begun = await self._while_there(exchange, self._service.begin(resumable))
+        if begun is None:
+            return
         if isinstance(begun, Refused):
             await self._refuse(exchange, begun)
             return
@@ -157,10 +162,11 @@ class Streams:
     async def attach(self, exchange: Exchange, stream_id: str) -> None:
         """Answer ``GET /streams/{id}``: the stream from the place that is asked for."""
         scope = None if exchange.caller is None else exchange.caller.scope
-        found = await self._service.attach(stream_id, exchange.headers, scope)
+        attaching = self._service.attach(stream_id, exchange.headers, scope)
+        found = await self._while_there(exchange, attaching)
         if isinstance(found, Refused):
             await self._refuse(exchange, found)
-        else:
+        elif found is not None:
             await self._read(exchange, found, _HEARTBEAT_S)
 
     async def stop(self, exchange: Exchange, stream_id: str) -> None:
@@ -176,35 +182,45 @@ class Streams:
         self, exchange: Exchange, found: Attach | Begun, heartbeat_s: float | None
     ) -> None:
         """Serve a client from the journal, until the stream's end or its own."""
-        reader, downstream = found.reader, exchange.downstream
+        reader = found.reader
         self._telling.reading(exchange, reader.meta, attached=isinstance(found, Attach))
         try:
-            with Watch(downstream) as watch:
-                try:
-                    await self._read_to_end(exchange, found, heartbeat_s)
-                except asyncio.CancelledError:
-                    if not watch.fired():
-                        raise
+            await self._while_there(exchange, self._read_to_end(exchange, found, heartbeat_s))
         finally:
             await reader.aclose()
+
+    @staticmethod
+    async def _while_there(exchange: Exchange, doing: Coroutine[Any, Any, _T]) -> _T | None:
+        """Return what comes of it; None if the client left before, by which it was cancelled."""
+        with Watch(exchange.downstream) as watch:
+            try:
+                return await doing
+            except asyncio.CancelledError:
+                if not watch.fired():
+                    raise
+                return None
 
     async def _read_to_end(
         self, exchange: Exchange, found: Attach | Begun, heartbeat_s: float | None
     ) -> None:
         reader, downstream = found.reader, exchange.downstream
         dialect = reader.meta.dialect
+        begins_at = reader.offset
+        known = DIALECTS.get(dialect)
+        framed = False
         try:
             head = found.head if isinstance(found, Attach) else await reader.head()
             if head is None:
                 await self._refuse(exchange, _NEVER_BEGAN)
                 return
-            more = found.headers if head.status < 300 else []
+            framed = head.framed and head.status < 300
+            more = found.headers if framed else []
             await downstream.start(ResponseHead(status=head.status, headers=[*head.headers, *more]))
             end = await serve_reader(
                 reader,
                 downstream,
-                found.marker,
-                DIALECTS[dialect].heartbeat if dialect in DIALECTS else None,
+                found.marker if framed else None,
+                known.heartbeat if framed and known is not None else None,
                 heartbeat_s,
                 found.state_prefix if isinstance(found, Attach) else b"",
             )
@@ -215,15 +231,29 @@ class Streams:
             if not downstream.started:
                 await self._refuse(exchange, Refused(status=503, kind=kind, text=str(error)))
                 return
-            if lost:  # an error event says that the stream failed: nobody reads on after it
-                message = f"{kind}: {error}; do not treat the answer as complete"
-                await downstream.write(error_frame(dialect, kind, message))
+            if lost and framed:  # an error event says that it failed: nobody reads on after it
+                await self._say(exchange, reader, kind, str(error))
             await downstream.abort("fin")
             return
-        if end.well or head.status >= 300:
+        if end.well or (head.status >= 300 and not end.note):  # a refusal that came whole
             await downstream.end()
-        else:  # the log's last frame says why
+        else:
+            # Without an error event it looks like a lost connection, and is asked for again.
+            if framed and not (_said_in_log(end) and reader.offset > begins_at):
+                kind, text = end.note or "failed", "the stream failed"
+                if end.status == "cancelled":
+                    kind, text = "cancelled", "the stream was stopped"
+                await self._say(exchange, reader, kind, text)
             await downstream.abort("fin")
+
+    @staticmethod
+    async def _say(exchange: Exchange, reader: Reader, kind: str, text: str) -> None:
+        """Write the error event of a stream that comes to no good end."""
+        message = f"{kind}: {text}; do not treat the answer as complete"
+        begun = reader.offset > 0
+        await exchange.downstream.write(
+            error_frame(reader.meta.dialect, kind, message, begun=begun)
+        )
 
     @staticmethod
     async def _refuse(exchange: Exchange, refused: Refused) -> None:
@@ -232,6 +262,11 @@ class Streams:
 
 def _keep_s(leaving: OnDisconnect) -> float | None:
     return None if leaving.kind == "drain" else leaving.keep_s
+
+
+def _said_in_log(end: End) -> bool:
+    """Whether a stream that failed has an error frame as its log's last."""
+    return end.status == "failed" and end.note not in ("", INTERRUPTED)
 
 
 _HEARTBEAT_S = 15.0

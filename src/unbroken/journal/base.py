@@ -84,10 +84,18 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The beginning of the answer: its status, and the headers that every reader gets."""
+    """The beginning of the answer: its status, and the headers that every reader gets.
+
+    Attributes:
+        status: Of HTTP.
+        headers: In order.
+        framed: Whether the log is a stream of the dialect's frames, so that readers may put
+            ids and heartbeats between them. An error's body, or one that is compressed, is not.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
+    framed: bool = True
 
 
 class End(msgspec.Struct, frozen=True):
@@ -305,6 +313,8 @@ class Journal(Protocol):
             UnknownStreamError: No such stream.
             OffsetGoneError: The offset lies before what is kept.
             OffsetError: It lies beyond the log.
+            WriterLostError: It lies beyond what the log will ever have: its writer's process
+                died before it had sent those bytes.
             JournalDownError: The store cannot be reached.
         """
 

@@ -24,6 +24,7 @@ from unbroken.journal import (
     JournalFullError,
     MemoryJournal,
     StreamInfo,
+    WriterLostError,
 )
 
 HEAD = Head(200, (("Content-Type", "text/event-stream"),))
@@ -139,6 +140,26 @@ def test_positions_that_cannot_be_served(position, status, kind):
         assert isinstance(answer, Refused)
         assert (answer.status, answer.kind) == (status, kind)
         assert len(service.journal._logs[stream_id].readers) == 1  # the first client's
+
+    run(script)
+
+
+def test_a_place_that_died_with_its_writer_is_told_as_the_stream_is_lost():
+    async def script(service, _):
+        stream_id = named(await begun(service, end=""))["X-Unbroken-Stream"]
+
+        async def lost(stream_id, offset=0):
+            raise WriterLostError
+
+        service.journal.reader = lost
+        answer = await service.attach(stream_id, [("Last-Event-ID", "0-99")], "me")
+        assert isinstance(answer, Attach)
+        assert answer.head == HEAD
+        with pytest.raises(WriterLostError):
+            await body_of(answer)
+        nothing = await service.attach(stream_id, [], "me")
+        assert isinstance(nothing, Refused)
+        assert nothing.kind == "stream-unknown"
 
     run(script)
 

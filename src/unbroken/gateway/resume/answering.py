@@ -7,6 +7,8 @@ it has to keep.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import logging
 import secrets
@@ -27,6 +29,7 @@ from unbroken.gateway.resume.decisions import (
 )
 from unbroken.gateway.resume.ids import Position, PositionError, is_stream_id, new_stream_id
 from unbroken.gateway.resume.keys import InvalidKeyError, body_hash, lease_of, parse_key
+from unbroken.gateway.resume.lost import LostReader
 from unbroken.gateway.resume.marking import PROBE_BYTES, Marker, ends_block
 from unbroken.gateway.resume.state import OpenState
 from unbroken.gateway.resume.tokens import Tokens
@@ -41,6 +44,7 @@ from unbroken.journal.base import (
     Reader,
     StreamInfo,
     UnknownStreamError,
+    Writer,
     WriterLostError,
 )
 
@@ -114,6 +118,9 @@ class ResumeService:
         position = _position(headers)
         if isinstance(position, Refused):
             return position
+        # Who reads on must not get the beginning of another answer for it: its key was freed,
+        # since the stream failed, or is not kept any more.
+        begins = position is None or position.offset == 0
         for _ in range(_ROUNDS):
             meta = Meta(
                 id=new_stream_id(),
@@ -128,12 +135,15 @@ class ResumeService:
                 body_hash=hashed,
             )
             try:
-                taken = await self.journal.create(meta)
+                taken = await self._create(meta)
             except JournalFullError:
-                return NotKept(reason="journal-full")
-            except JournalDownError:
-                return NotKept(reason="journal-down")
+                return NotKept(reason="journal-full") if begins else _nothing_to_read_on()
+            except JournalDownError as error:
+                return NotKept(reason="journal-down") if begins else down(error)
             if not isinstance(taken, StreamInfo):
+                if not begins:
+                    await taken.end("cancelled")
+                    return _nothing_to_read_on()
                 return Begun(
                     writer=taken,
                     reader=taken.attach(0),
@@ -196,6 +206,18 @@ class ResumeService:
 
     # ------------------------------------------------------------ inside
 
+    async def _create(self, meta: Meta) -> Writer | StreamInfo:
+        """Create a stream. A client that leaves meanwhile must leave none that nobody ends."""
+        creating = asyncio.ensure_future(self.journal.create(meta))
+        try:
+            return await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            with contextlib.suppress(JournalError):
+                taken = await creating
+                if not isinstance(taken, StreamInfo):
+                    await taken.end("cancelled")
+            raise
+
     async def _allowed(
         self, stream_id: str, headers: Mapping[str, str], scope: str | None
     ) -> StreamInfo | Refused:
@@ -248,6 +270,12 @@ class ResumeService:
         try:
             reader = await self.journal.reader(meta.id, offset)
             head = await reader.head()
+            if head is not None and offset and not head.framed:
+                return Refused(
+                    status=400,
+                    kind="no-event-stream",
+                    text="this answer is no stream of events: it is read from its beginning only",
+                )
             if head is not None and await self._is_place(reader, meta, offset):
                 prefix = b""
                 if headers.get("x-unbroken-state", "").strip() == "1":
@@ -264,8 +292,17 @@ class ResumeService:
                 return answer
             if head is None:
                 return None
-        except (UnknownStreamError, WriterLostError):
+        except UnknownStreamError:
             return None
+        except WriterLostError:
+            if offset == 0 or info.head is None:
+                return None
+            return Attach(  # its client hears that the stream failed, as in the midst of reading
+                head=info.head,
+                reader=LostReader(meta, offset),
+                marker=Marker(meta.wire, epoch, offset),
+                headers=self._headers(meta.id, headers, wants=wants, scope=scope),
+            )
         except OffsetGoneError as error:
             return gone(str(error))
         except OffsetError as error:
@@ -350,6 +387,13 @@ def _single(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _asks_for_resume(value: str | None) -> bool:
     return value is not None and value.partition(";")[0].strip() == "1"
+
+
+def _nothing_to_read_on() -> Refused:
+    return gone(
+        "the stream that this Last-Event-ID is of failed, or is not kept any more; to begin a new"
+        " one leave Last-Event-ID out"
+    )
 
 
 def _position(headers: Mapping[str, str]) -> Position | Refused | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from unbroken.gateway.resume.marking import Marker
+from unbroken.gateway.resume.marking import PROBE_BYTES, Marker, ends_block
 from unbroken.journal.base import READ_BYTES, End, Reader
 
 __all__ = ["Writable", "serve_reader"]
@@ -46,12 +46,16 @@ async def serve_reader(
     for at in range(0, len(state_prefix), READ_BYTES):
         await downstream.write(state_prefix[at : at + READ_BYTES])
     clock = _Clock(reader, heartbeat_s) if heartbeat and heartbeat_s else None
+    sse = reader.meta.wire == "sse"
+    last = b""  # without a marker it is looked at for a block's end
     try:
         while True:
             data = reader.read_now()
             if data:
                 if marker is not None:
                     data = marker.mark(data)
+                else:
+                    last = data
                 if len(data) <= READ_BYTES:
                     if data:
                         await downstream.write(data)
@@ -62,13 +66,18 @@ async def serve_reader(
                     clock.touch()
             elif (end := reader.end) is not None:
                 rest = b"" if marker is None else marker.close()
-                if rest:
+                if rest and end.well:  # part of an event is none, and an error may follow it
                     await downstream.write(rest)
                 return end
             else:
                 await reader.wait()
                 if clock is not None and clock.due():
-                    if heartbeat and (marker is None or marker.between_blocks):
+                    between = (
+                        marker.between_blocks
+                        if marker is not None
+                        else not sse or ends_block(last[-PROBE_BYTES:])
+                    )
+                    if heartbeat and between:
                         await downstream.write(heartbeat)
                     clock.touch()
     finally:
