@@ -1,7 +1,9 @@
 """When the async driver looks at the time: at a stream's times, and soon after they moved."""
 
 import asyncio
+import gc
 import json
+import weakref
 from typing import ClassVar
 
 import pytest
@@ -140,3 +142,28 @@ def test_the_end_of_a_body_is_awaited_for_a_second_only():
     """As in production: the marker came while the next look was ten seconds ahead."""
     _, seconds = asyncio.run(_drive((0, _ROLE), *[(0, _TEXT)] * 5, (0, _END)))
     assert 1.0 <= seconds < 1.7
+
+
+def test_a_stream_that_is_over_is_let_go_without_looking_for_cycles():
+    """A busy server looks for them seldom, and each stream would leave a hundred objects."""
+
+    async def read() -> weakref.ref[AsyncDriver]:
+        body = _Body((0, _ROLE + _TEXT), (0, _END), (0, None))
+        driver = AsyncDriver(
+            _REQUEST,
+            by_name("openai-chat"),
+            options=Options(),
+            observer=Callbacks(),
+            upstream=_Upstream(),
+            body=body,
+        )
+        async for _ in driver:
+            pass
+        return weakref.ref(driver)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(read())() is None
+    finally:
+        gc.enable()

@@ -319,7 +319,8 @@ class Received:
         self.release()
 
     def release(self) -> None:
-        """Let go of the spill: nothing will be recovered any more."""
+        """Let go of the spill, and of who makes it: nothing will be recovered any more."""
+        self._make_spill = None
         beyond, self._beyond = self._beyond, None
         if beyond is not None:
             beyond.close()

@@ -450,6 +450,7 @@ class Stream:
         self._state = _State.OVER
         outcome = self._account.close(self._course.attempt, fault, now)
         self.received.release()
+        self._recovery.release()
         self._actions.append(FinishStream(outcome, self._conduct.raised(fault)))
 
     def _tell_ended(self, *, blameless: bool = False) -> None:

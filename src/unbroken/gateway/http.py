@@ -154,6 +154,7 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = cast("Exchange | None", self.cycle)
         if cycle is not None:
             cycle.leave()
+            self.cycle = None  # type: ignore[assignment]  # it knows us: both can go now
         self.flow.resume_writing()
         self.transport.close()
         self.parser = None  # type: ignore[assignment]

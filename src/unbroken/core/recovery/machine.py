@@ -132,6 +132,14 @@ class Recovery:
             self._tries.clear()
             self._failures = 0
 
+    def release(self) -> None:
+        """The stream is over: let go of the driver's functions.
+
+        The driver holds the stream; with the stream holding the driver, both would stay until
+        Python looks for cycles, which a busy server does seldom.
+        """
+        self._permit, self._blocked = _never, _nothing
+
     def decide(
         self,
         fault: Fault,
@@ -211,3 +219,11 @@ class Recovery:
             wait_s = backoff_s(self._failures, jitter=self._jitter())
         asked_s, self._asked_wait_s = self._asked_wait_s, None
         return wait_s if asked_s is None else max(wait_s, asked_s)
+
+
+def _never(now: float) -> bool:
+    return False
+
+
+def _nothing(now: float, request: Request) -> str | None:
+    return None
