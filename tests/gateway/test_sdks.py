@@ -84,11 +84,11 @@ def _plays(plan: str, dialect: str) -> bool:
 
 
 def _share(plans: list[str], name: str, sharing: list[str]) -> list[str]:
-    """Return all plans for the first of those who share, and every third one for the others."""
+    """Return all plans for the first of those who share, and every sixth one for the others."""
     place = sharing.index(name)
     if not place or os.environ.get("UNBROKEN_EVERY_FAULT"):
         return plans
-    return plans[place % 3 :: 3]
+    return plans[place % 6 :: 6]
 
 
 def _all_at_once(plans: list[str], judge: Callable[[str], str]) -> None:
