@@ -9,7 +9,8 @@ VENV ?= .venv
 PYTHON ?=
 BIN := $(VENV)/bin
 PYTEST ?=
-WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
+# More than the cores of a small machine: many tests wait, for a time or for another process.
+WORKERS ?= -n 4 --dist worksteal
 SEEDS ?= 1000000
 SOAK ?= --streams 10000
 COMPARE ?= --write
