@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.clients.javascript import FILES, NODE, PACKAGE, SERVED, bodies
+from tests.clients.javascript import FILES, NODE, PACKAGE, ROOT, SERVED, bodies
 
 needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_package_has_the_file_that_the_gateway_serves(name: str) -> None:
-    copied, served = (PACKAGE / name).read_bytes(), (SERVED / name).read_bytes()
-    assert copied == served, "run `node copy.js` in clients/javascript"
+@needs_node
+def test_the_package_is_packed_with_the_files_that_the_gateway_serves(tmp_path: Path) -> None:
+    """`npm pack` runs it first: so there is one place where the client is written."""
+    package = tmp_path / "clients" / "javascript"
+    served = tmp_path / SERVED.relative_to(ROOT)
+    shutil.copytree(PACKAGE, package)
+    shutil.copytree(SERVED, served)
+    assert NODE is not None
+    subprocess.run([NODE, "copy.js"], cwd=package, check=True, timeout=30)
+    for name in FILES:
+        assert (package / name).read_bytes() == (SERVED / name).read_bytes()
+    scripts = json.loads((PACKAGE / "package.json").read_text("utf-8"))["scripts"]
+    assert scripts["prepack"] == "node copy.js"
 
 
 def test_its_bodies_are_ours() -> None:
@@ -26,7 +37,8 @@ def test_its_bodies_are_ours() -> None:
 def test_the_package_names_every_file() -> None:
     package = json.loads((PACKAGE / "package.json").read_text("utf-8"))
     assert set(FILES) <= set(package["files"])
-    assert all((PACKAGE / name).exists() for name in package["files"])
+    written = set(package["files"]) - set(FILES)
+    assert all((PACKAGE / name).exists() for name in written)
     assert "dependencies" not in package
 
 

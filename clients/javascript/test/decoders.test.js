@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { NDJSONDecoder, SSEDecoder } from '../unbroken.js';
+import { NDJSONDecoder, SSEDecoder } from '../../../src/unbroken/gateway/chat/static/unbroken.js';
 import { BODIES, bytesOf } from './helpers.js';
 
 const message = (data, more = {}) => ({ event: 'message', data, id: '', position: '', ...more });

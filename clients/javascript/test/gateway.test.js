@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { resumeStream, stream } from '../unbroken.js';
+import { resumeStream, stream } from '../../../src/unbroken/gateway/chat/static/unbroken.js';
 
 const { UNBROKEN_TEST_GATEWAY: gateway, UNBROKEN_TEST_WORDS: words } = process.env;
 const skip = gateway ? false : 'UNBROKEN_TEST_GATEWAY names no gateway';

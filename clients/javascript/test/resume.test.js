@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { resumeStream, stream } from '../unbroken.js';
+import { resumeStream, stream } from '../../../src/unbroken/gateway/chat/static/unbroken.js';
 import { answer, asking, BODIES, bodyOf, bytesOf, Journal, scripted, serving } from './helpers.js';
 
 for (const [dialect, { text }] of Object.entries(BODIES)) {

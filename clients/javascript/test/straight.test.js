@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { IncompleteStreamError, StreamingError, StreamTimeoutError, stream } from '../unbroken.js';
+import { IncompleteStreamError, StreamingError, StreamTimeoutError, stream } from '../../../src/unbroken/gateway/chat/static/unbroken.js';
 import { answer, asking, BODIES, bytesOf, scripted } from './helpers.js';
 
 const FINISHES = { 'openai-chat': 'stop', 'openai-responses': 'stop', 'anthropic-messages': 'end_turn', gemini: 'STOP', ollama: 'stop' };
