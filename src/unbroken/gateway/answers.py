@@ -15,9 +15,9 @@ import msgspec
 
 from unbroken.core.dialects import DIALECTS
 from unbroken.core.wire import encode_aws_event_stream
-from unbroken.relay.messages import Headers, ResponseHead
+from unbroken.relay.messages import Headers, ResponseHead, UpstreamError
 
-__all__ = ["error_frame", "http_error"]
+__all__ = ["error_frame", "http_error", "status_of"]
 
 _encode = msgspec.json.encode
 
@@ -47,6 +47,11 @@ def http_error(
         framing="length",
     )
     return head, body
+
+
+def status_of(error: UpstreamError) -> int:
+    """Return the HTTP status for an upstream that gave no answer."""
+    return 504 if error.how == "silent" else 502
 
 
 def error_frame(dialect: str, kind: str, message: str, *, begun: bool = True) -> bytes:

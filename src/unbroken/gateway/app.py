@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.request import Request
+from unbroken.gateway.answers import status_of
 from unbroken.gateway.asgi import (
     ClientLeftError,
     FullError,
@@ -317,7 +318,8 @@ class Gateway:
         exchange.facts.update(route=route.name, provider=route.provider)
         client = setup.client(route)
         path, _, query = exchange.target.partition("?")
-        url = route.url_for(path, query)
+        target = client.target_of(route.url_for(path, query))
+        assert target is not None, "a route's URL is one of its upstream's"
         passes = request is None and exchange.has_body
         headers = (
             # Nothing of ours is done with the key of a request that we do not know.
@@ -329,15 +331,15 @@ class Gateway:
         )
         relayed = RelayRequest(
             method=exchange.method,
-            target=url[len(client.options.url.rstrip("/")) :],
+            target=target,
             headers=headers,
             body=b"" if request is None else request.body,
             reading=exchange.downstream.request_body() if passes else None,
         )
         passage = await pump(lambda: client.ask(relayed), exchange.downstream)
         if passage.ended == "unanswered" and passage.failure is not None:
-            status = 504 if passage.failure.how == "silent" else 502
-            await exchange.refuse(status, "connect-failed", str(passage.failure))
+            failure = passage.failure
+            await exchange.refuse(status_of(failure), "connect-failed", str(failure))
 
     async def _ask(
         self,

@@ -25,9 +25,9 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.request import Request
 from unbroken.drivers.asynchronous import AsyncDriver
-from unbroken.gateway.answers import error_frame, http_error
-from unbroken.gateway.upstreams import DriverBody, DriverUpstream, Upstreams, refusal_of
-from unbroken.relay.messages import Headers, RelayRequest, ResponseHead, UpstreamError
+from unbroken.gateway.answers import error_frame, http_error, status_of
+from unbroken.gateway.upstreams import DriverBody, DriverUpstream, Upstreams, refusal_of, relayed
+from unbroken.relay.messages import Headers, ResponseHead, UpstreamError
 from unbroken.relay.pump import Upstream
 from unbroken.relay.upstream import Answer, UpstreamClient
 from unbroken.telemetry import Callbacks, Observer
@@ -179,19 +179,16 @@ class Healed:
         Raises:
             UpstreamError: If the stream failed; the frame that says so was returned before.
         """
-        first = self._first
+        if self._failure is not None:
+            raise self._failure
+        first, self._first = self._first, None
         try:
-            if first is None and self._failure is None:
+            if first is None:
                 return await self._delivered()
-            if self._failure is not None:
-                raise self._failure
-            assert first is not None
             data = await first
-            self._first = None
             # Behind a heartbeat a byte order mark would hide the first event from its reader.
             return data.removeprefix(BOM_UTF8) if self._late else data
         except StreamingError as error:
-            self._first = None
             self._failure = UpstreamError(
                 how="incomplete", address=self._asked.request.host, detail=error.code
             )
@@ -262,22 +259,15 @@ class Said:
 async def _answer(asked: Asked) -> Answer:
     """Send the first request. No SDK's timeout stands over it here, so the clock is ours."""
     options = asked.options
+    request = asked.request if asked.stamp is None else asked.stamp(asked.request)
     head_s = options.timing.first_event_s if options.mode in ("heal", "raise") else None
     try:
         async with asyncio.timeout(head_s):
-            return await asked.client.ask(_relayed(asked))
+            return await asked.client.ask(relayed(request, asked.client))
     except TimeoutError:
         detail = f"no response head in {head_s:g} s"
         address = asked.client.options.address
         raise UpstreamError(how="silent", address=address, detail=detail) from None
-
-
-def _relayed(asked: Asked) -> RelayRequest:
-    request = asked.request if asked.stamp is None else asked.stamp(asked.request)
-    target = request.url[len(asked.client.options.url.rstrip("/")) :]
-    return RelayRequest(
-        method=request.method, target=target, headers=list(request.headers), body=request.body
-    )
 
 
 def _head(asked: Asked, body: DriverBody | None) -> ResponseHead:
@@ -303,9 +293,8 @@ _WRITTEN_HERE = frozenset(
 
 
 def _unanswered(dialect: str, error: UpstreamError) -> Said:
-    status = 504 if error.how == "silent" else 502
     message = f"{error}; nothing of an answer came"
-    return Said(*http_error(dialect, status, FaultKind.CONNECT_FAILED.value, message))
+    return Said(*http_error(dialect, status_of(error), FaultKind.CONNECT_FAILED.value, message))
 
 
 def _message(error: StreamingError) -> str:

@@ -21,7 +21,7 @@ from unbroken.relay.messages import RelayRequest, ResponseHead, UpstreamError
 from unbroken.relay.upstream import Answer, UpstreamClient, UpstreamOptions
 from unbroken.transports._decoding import inflater_for
 
-__all__ = ["DriverBody", "DriverUpstream", "Upstreams", "refusal_of"]
+__all__ = ["DriverBody", "DriverUpstream", "Upstreams", "refusal_of", "relayed"]
 
 
 class Upstreams:
@@ -53,14 +53,17 @@ class Upstreams:
 
     def at(self, url: str) -> UpstreamClient | None:
         """Return the client whose address a URL begins with: the longest, or None."""
-        found = [client for client in self._clients.values() if is_below(url, client)]
+        found = [client for client in self._clients.values() if client.target_of(url) is not None]
         return max(found, key=lambda client: len(client.options.url), default=None)
 
 
-def is_below(url: str, client: UpstreamClient) -> bool:
-    """Whether a URL is one of this upstream's."""
-    base = client.options.url.rstrip("/")
-    return url.startswith(base) and url[len(base) : len(base) + 1] in ("/", "?", "")
+def relayed(request: Request, client: UpstreamClient) -> RelayRequest:
+    """Return a request as an upstream is asked that its URL is of."""
+    target = client.target_of(request.url)
+    assert target is not None, "the URL is that of another upstream"
+    return RelayRequest(
+        method=request.method, target=target, headers=list(request.headers), body=request.body
+    )
 
 
 class DriverBody:
@@ -154,7 +157,7 @@ class DriverUpstream:
         self, request: Request, *, connect_s: float | None, head_s: float | None
     ) -> DriverBody:
         client = self._client
-        if not is_below(request.url, client):
+        if client.target_of(request.url) is None:
             other = self._upstreams.at(request.url)
             if other is None:
                 detail = "the configuration has no upstream of that address"
@@ -162,12 +165,8 @@ class DriverUpstream:
             client = other
         if self._stamp is not None:
             request = self._stamp(request)
-        target = request.url[len(client.options.url.rstrip("/")) :]
-        asked = RelayRequest(
-            method=request.method, target=target, headers=list(request.headers), body=request.body
-        )
         async with asyncio.timeout(head_s):
-            body = DriverBody(await client.ask(asked))
+            body = DriverBody(await client.ask(relayed(request, client)))
         if body.status >= 300:
             self.refused = body
         return body

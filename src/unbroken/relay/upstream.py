@@ -131,6 +131,11 @@ class UpstreamClient:
         if self._session is not None:
             await self._session.close()
 
+    def target_of(self, url: str) -> str | None:
+        """Return what `ask` adds to this upstream's address for a URL; None if it is elsewhere."""
+        target = url[len(self._base) :]
+        return target if url.startswith(self._base) and target[:1] in ("/", "?", "") else None
+
     async def ask(self, request: RelayRequest) -> Answer:
         """Send a request; return when the head of its answer is there.
 
