@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import pytest
@@ -19,6 +18,7 @@ pytest.importorskip("httptools")
 
 from tests.deploy.proxies import KINDS, free_port, program, proxy, until
 from tests.support.gateway import config_for, serving
+from tests.support.recorder import recording
 from unbroken.gateway.config import UpstreamConfig
 from unbroken.lab.server.app import LabServer
 
@@ -187,31 +187,13 @@ def test_the_access_log_has_no_query(front):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_provider_is_not_told_who_asks(kind, tmp_path):
-    seen: list[dict[str, str]] = []
-
-    class Provider(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append({name.lower(): value for name, value in self.headers.items()})
-            self.send_response(200)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    try:
-        with serving(config_for("", upstreams={"lab": UpstreamConfig(url=url)})) as gateway:
+    with recording(status=200) as (root, seen):
+        upstreams = {"lab": UpstreamConfig(url=f"{root}/v1")}
+        with serving(config_for("", upstreams=upstreams)) as gateway:
             with proxy(kind, tmp_path, [gateway.port]) as front:
                 said = {"x-forwarded-for": "203.0.113.7", "x-real-ip": "203.0.113.7"}
                 answer = httpx2.get(f"{front.url}/v1/models", headers={**AUTH, **said})
                 assert answer.status_code == 200, answer.text
-    finally:
-        server.shutdown()
-        server.server_close()
     assert seen[0]["authorization"] == AUTH["authorization"]
     assert not {n for n in seen[0] if n.startswith("x-") or n == "forwarded"}, seen[0]
 

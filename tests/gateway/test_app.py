@@ -8,7 +8,6 @@ import itertools
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anthropic
 import httpx2
@@ -16,6 +15,7 @@ import openai
 import pytest
 
 from tests.support.gateway import Serving, config_for, serving
+from tests.support.recorder import recording
 from unbroken.gateway.config import CallerConfig, CallerLimits, LimitsConfig, UpstreamConfig
 from unbroken.gateway.config.secret import Secret
 from unbroken.lab.model.settings import AnswerSettings
@@ -409,26 +409,8 @@ def test_a_stream_counts_for_its_caller_as_long_as_it_runs(lab):
 
 @pytest.fixture
 def recorder():
-    """A provider that only writes down the headers that reach it."""
-    seen: list[dict[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append({name.lower(): value for name, value in self.headers.items()})
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(404)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", seen
-    server.shutdown()
-    server.server_close()
+    with recording(status=404) as provider:
+        yield provider
 
 
 def test_what_is_meant_for_the_gateway_stays_here(recorder):
