@@ -118,7 +118,7 @@ class Course:
         self._kept_stream: KeptStream | None = None  # where another Unbroken answered
         self._ended_at: float | None = None  # the last marker came; the end of the body has not
         self._bytes_in = 0
-        self._parts_left = 0  # of the read that is being taken
+        self._unread: list[bytes] = []  # parts of a read that is being taken
         self._stalls = 0  # that were observed, and ended nothing
 
     # Connections --------------------------------------------------------------------------
@@ -235,17 +235,17 @@ class Course:
         if self._kept_stream is not None:
             self._kept_stream.receive(data)
         broke = None
-        parts = ends_apart(data)
-        if len(parts) == 1:
+        self._unread = ends_apart(data)
+        if len(self._unread) == 1:
+            self._unread.clear()
             return self._receive(data, now)
-        self._parts_left = len(parts)
         with self._outlet.together():
-            for part in parts:
-                broke = self._receive(part, now)
-                self._parts_left -= 1
-                if broke is not None:
-                    self.attempt.receive_rest(b"".join(parts[-self._parts_left or len(parts) :]))
-                    break
+            while self._unread and broke is None:
+                broke = self._receive(self._unread[0], now)
+                del self._unread[0]
+        # Nothing passes any more of what is left where it broke, but the bill may be in it.
+        self.attempt.receive_rest(b"".join(self._unread))
+        self._unread.clear()
         return broke
 
     def _receive(self, data: bytes, now: float) -> Broke | None:
@@ -405,9 +405,7 @@ class Course:
         rest, left_out_bytes = self._outlet.kept_back(attempt)
         owed = self._bytes_in - self._outlet.bytes_out - left_out_bytes
         # Of a read that is taken in parts, those that were not looked at are owed too.
-        parts = ends_apart(data or b"")
-        unread = b"".join(parts[len(parts) - self._parts_left :]) if self._parts_left else b""
-        for last in ([], [unread], [data or b""]):
+        for last in ([], self._unread, [data or b""]):
             if sum(map(len, rest + last)) == owed:
                 return b"".join(rest + last)
         return None
