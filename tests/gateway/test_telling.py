@@ -27,8 +27,9 @@ from unbroken.gateway.config.settings import CallerConfig
 from unbroken.lab.model.settings import AnswerSettings
 from unbroken.lab.server.app import LabServer
 
-PROMPT = "Zyxophant quuxilever 7731 in the Grumblewick"
-KEY = "sk-Vexillarius-0451-Quagmirk"
+# Words that no id or digest holds by chance, as four digits would.
+PROMPT = "Zyxophant quuxilever Snorvelpipe in the Grumblewick"
+KEY = "sk-Vexillarius-Wobbegrum-Quagmirk"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
