@@ -261,8 +261,8 @@ class FaultServer:
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
-            gathered = asyncio.gather(*tasks, return_exceptions=True)
-            loop.run_until_complete(gathered)
+            if tasks:  # of nothing, `gather` would look for a loop that another test's policy hides
+                loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
             loop.run_until_complete(asyncio.sleep(0))  # lets the transports close their sockets
             loop.close()
 
