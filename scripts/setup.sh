@@ -71,7 +71,7 @@ install() {
 
 case $what in
 dev)
-    install -e '.[demo,gateway,httpx,lab,otel,redis]' --group dev
+    install -e '.[demo,gateway,httpx,lab,mcp,otel,redis,report]' --group dev
     ;;
 demo)
     # The demo shows the same with a built-in server where there is no llama.cpp for this machine.

@@ -72,7 +72,9 @@ def test_extras_are_those_of_the_docs() -> None:
         "gateway",
         "httpx",
         "lab",
+        "mcp",
         "openai",
         "otel",
         "redis",
+        "report",
     }
