@@ -15,6 +15,8 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import Sink, must_make_sinks
 from unbroken.telemetry import Callbacks, HealthMonitor
+from unbroken.telemetry.recording.flight import shared_flight_recorder
+from unbroken.telemetry.recording.tape import Tapes
 
 __all__ = ["LIBRARIES", "async_http_client", "http_client", "load_library", "plain_client"]
 
@@ -58,13 +60,15 @@ def _guarded_client(
     observer: Callbacks,
     sink: Callable[[], Sink] | None,
     health: HealthMonitor | None,
+    recorder: Tapes | None,
     transport: Any,
     client_options: dict[str, Any],
 ) -> Any:
     must_make_sinks(sink)
     http, ours = load_library(library)
     kind = ours.AsyncTransport if asynchronous else ours.Transport
-    wrap = partial(kind, options=options, observer=observer, sink=sink, health=health)
+    tapes = recorder or shared_flight_recorder()
+    wrap = partial(kind, options=options, observer=observer, sink=sink, health=health, tapes=tapes)
     return _client(asynchronous, http, wrap, transport, client_options)
 
 
@@ -139,6 +143,7 @@ def http_client(
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     sink: Callable[[], Sink] | None = None,
     health: HealthMonitor | None = None,
+    recorder: Tapes | None = None,
     transport: Any = None,
     **client_options: Any,
 ) -> Any:
@@ -157,6 +162,9 @@ def http_client(
         on_reconnect: Called before every further upstream request.
         sink: Makes what each stream is written to while it comes; see `unbroken.sinks`.
         health: Watches each stream; see `unbroken.telemetry.HealthMonitor`.
+        recorder: Records each stream: an `unbroken.telemetry.Recorder` every byte of it, to a
+            file. None takes the process's flight recorder, which keeps the last reads of each
+            stream in memory, for `Outcome.flight` of one that fails.
         transport: An inner transport of the library's, in place of a new one.
         client_options: What the library's ``Client`` takes besides.
 
@@ -166,7 +174,7 @@ def http_client(
     """
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
     return _guarded_client(
-        False, library, options, observer, sink, health, transport, client_options
+        False, library, options, observer, sink, health, recorder, transport, client_options
     )
 
 
@@ -179,11 +187,12 @@ def async_http_client(
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     sink: Callable[[], Sink] | None = None,
     health: HealthMonitor | None = None,
+    recorder: Tapes | None = None,
     transport: Any = None,
     **client_options: Any,
 ) -> Any:
     """Return the async twin of `http_client`, for ``AsyncOpenAI(http_client=...)`` and kin."""
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
     return _guarded_client(
-        True, library, options, observer, sink, health, transport, client_options
+        True, library, options, observer, sink, health, recorder, transport, client_options
     )

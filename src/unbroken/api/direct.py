@@ -19,6 +19,8 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import GuardedSink, Sink
 from unbroken.telemetry import HealthMonitor
+from unbroken.telemetry.recording.flight import shared_flight_recorder
+from unbroken.telemetry.recording.tape import Tapes
 from unbroken.transports._family import MODE_HEADER, checked, in_mode
 
 __all__ = ["astream", "stream"]
@@ -46,6 +48,7 @@ def stream(
     on_outcome: Callable[[Outcome], object] | None = None,
     sink: Sink | Callable[[], Sink] | None = None,
     health: HealthMonitor | None = None,
+    recorder: Tapes | None = None,
     resume: bool = False,
     **body: Any,
 ) -> EventStream:
@@ -85,6 +88,8 @@ def stream(
         sink: What the stream is written to while it comes, or a function that makes it; see
             `unbroken.sinks`.
         health: Watches the stream; see `unbroken.telemetry.HealthMonitor`.
+        recorder: Records the stream, every byte of it, to a file; see
+            `unbroken.telemetry.Recorder`. None takes the process's flight recorder.
         resume: What is asked is an Unbroken gateway (``unbroken serve``): have it keep the
             answer, so that a connection to it that is lost is read on where it was lost,
             byte for byte, also if the gateway's other replica answers. A provider ignores it.
@@ -119,6 +124,7 @@ def astream(
     on_outcome: Callable[[Outcome], object] | None = None,
     sink: Sink | Callable[[], Sink] | None = None,
     health: HealthMonitor | None = None,
+    recorder: Tapes | None = None,
     resume: bool = False,
     **body: Any,
 ) -> AsyncEventStream:
@@ -156,6 +162,7 @@ def _setup(
     callbacks: dict[str, Any],
     sink: Sink | Callable[[], Sink] | None,
     health: HealthMonitor | None,
+    recorder: Tapes | None,
     resume: bool,
     body: dict[str, Any],
 ) -> Setup:
@@ -193,7 +200,8 @@ def _setup(
         request = asks_to_resume(request, str(uuid.uuid4()))
     sender = Sender(client, library, asynchronous=asynchronous)
     guarded = None if sink is None else GuardedSink(sink)
-    return Setup(request, speaks, options, Handlers(**callbacks), sender, guarded, health)
+    tapes = recorder or shared_flight_recorder()
+    return Setup(request, speaks, options, Handlers(**callbacks), sender, guarded, health, tapes)
 
 
 def _in_force(

@@ -22,6 +22,7 @@ from unbroken.drivers.base import Driver
 from unbroken.drivers.sync import SyncDriver
 from unbroken.sinks.base import GuardedSink
 from unbroken.telemetry import HealthMonitor
+from unbroken.telemetry.recording.tape import Tapes
 from unbroken.transports._client import AsyncClientUpstream, ClientUpstream
 from unbroken.transports._family import watched
 
@@ -66,6 +67,7 @@ class Setup:
         client: Sender,
         sink: GuardedSink | None = None,
         health: HealthMonitor | None = None,
+        tapes: Tapes | None = None,
     ) -> None:
         self.request = request
         self.dialect = dialect
@@ -74,6 +76,7 @@ class Setup:
         self.client = client
         self.sink = sink
         self.health = health
+        self.tapes = tapes
         self.driver: Driver | None = None
         self.closed = False
         self.aborted = False
@@ -214,6 +217,7 @@ def _run(setup: Setup) -> Generator[Event, None, None]:
         upstream=ClientUpstream(client.http, client.get),
         sink=setup.sink,
         health=watched(setup.health, setup.request, setup.dialect),
+        tape=None if setup.tapes is None else setup.tapes.stream(),
     )
     setup.watch(driver)
     if setup.aborted:
@@ -291,6 +295,7 @@ class AsyncEventStream(_Common):
                 upstream=AsyncClientUpstream(setup.client.http, setup.client.get),
                 sink=setup.sink,
                 health=watched(setup.health, setup.request, setup.dialect),
+                tape=None if setup.tapes is None else setup.tapes.stream(),
             )
             setup.watch(driver)
             if setup.aborted:

@@ -14,6 +14,8 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.sinks.base import Sink, must_make_sinks
 from unbroken.telemetry import Callbacks, HealthMonitor
+from unbroken.telemetry.recording.flight import shared_flight_recorder
+from unbroken.telemetry.recording.tape import Tapes
 
 __all__ = ["wrap"]
 
@@ -35,6 +37,7 @@ def wrap(
     on_reconnect: Callable[[Reconnecting], object] | None = None,
     sink: Callable[[], Sink] | None = None,
     health: HealthMonitor | None = None,
+    recorder: Tapes | None = None,
 ) -> _Client:
     """Put Unbroken under an SDK client that is already built and configured.
 
@@ -53,6 +56,9 @@ def wrap(
         on_reconnect: Called before every further upstream request.
         sink: Makes what each stream is written to while it comes; see `unbroken.sinks`.
         health: Watches each stream; see `unbroken.telemetry.HealthMonitor`.
+        recorder: Records each stream: an `unbroken.telemetry.Recorder` every byte of it, to a
+            file. None takes the process's flight recorder, which keeps the last reads of each
+            stream in memory, for `Outcome.flight` of one that fails.
 
     Returns:
         The same client.
@@ -70,8 +76,9 @@ def wrap(
         )
         raise TypeError(msg)
     observer = Callbacks(on_stall=on_stall, on_reconnect=on_reconnect, on_outcome=on_outcome)
+    tapes = recorder or shared_flight_recorder()
     for library, http_client in found:
-        _wrap_in_place(library, http_client, options, observer, sink, health)
+        _wrap_in_place(library, http_client, options, observer, sink, health, tapes)
     if _async_by_aiohttp(client):
         _log.warning(
             "the async calls of this google-genai client go through aiohttp, which Unbroken"
@@ -119,6 +126,7 @@ def _wrap_in_place(
     observer: Callbacks,
     sink: Callable[[], Sink] | None,
     health: HealthMonitor | None,
+    tapes: Tapes,
 ) -> None:
     http, ours = load_library(library)
     kind = ours.Transport if isinstance(http_client, http.Client) else ours.AsyncTransport
@@ -126,7 +134,9 @@ def _wrap_in_place(
     def guarded(inner: Any) -> Any:
         if inner is None or isinstance(inner, kind):
             return inner
-        return kind(inner, options=options, observer=observer, sink=sink, health=health)
+        return kind(
+            inner, options=options, observer=observer, sink=sink, health=health, tapes=tapes
+        )
 
     def guard(client: Any) -> Any:
         client._transport = guarded(client._transport)

@@ -9,6 +9,7 @@ import msgspec
 from unbroken.core.events import ProviderError
 from unbroken.core.faults import Fault
 from unbroken.core.received import Received, Usage
+from unbroken.core.recording import Line
 
 __all__ = [
     "AttemptRecord",
@@ -120,6 +121,8 @@ class Outcome(msgspec.Struct, kw_only=True):
             `tool_calls` have only the beginning of what was delivered. `characters` counts all
             of the text.
         sink_error: Why the stream's sink failed, or ``""``; what it had got before is kept.
+        flight: Of a stream that failed, what the flight recorder kept: the last reads with their
+            times, as lines of a recording. Raw: it holds output, and no key.
         frames: Frames dispatched, over all attempts.
         bytes: Body bytes received, over all attempts.
         first_content_s: Seconds from the request to the first content, or None.
@@ -144,6 +147,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     skipped: list[Skipped] = []
     overflowed: bool = False
     sink_error: str = ""
+    flight: tuple[Line, ...] = ()
     frames: int = 0
     bytes: int = 0
     first_content_s: float | None = None

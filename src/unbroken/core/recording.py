@@ -73,7 +73,7 @@ class RecordingError(ValueError):
     """A line that is none of a recording; its message says why, and never quotes contents."""
 
 
-def bytes_fields(data: bytes) -> dict[str, str]:
+def bytes_fields(data: bytes) -> dict[str, Any]:
     """Return the field in which a line holds bytes."""
     try:
         return {"text": data.decode("utf-8")}

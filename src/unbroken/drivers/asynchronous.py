@@ -81,10 +81,7 @@ class AsyncDriver(Driver):
                 self._away = True
                 if type(action.events) is not TextRun:  # type: ignore[union-attr]
                     self._plain = False
-                if self._sink is not None:
-                    self._sink.write(action.events)  # type: ignore[union-attr]
-                if self._health is not None:
-                    self._show(action)  # type: ignore[arg-type]
+                self._hand_on(action)  # type: ignore[arg-type]
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 await self._connect(action)
@@ -132,6 +129,8 @@ class AsyncDriver(Driver):
         connect_s, head_s = self._head_limits()
         body: AsyncBody | None = None
         problem = b""
+        if self._taping is not None:
+            self._taping.sending(action.request, action.attempt)
         try:
             with self._breakable():
                 body = await self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
@@ -150,9 +149,7 @@ class AsyncDriver(Driver):
         self._plain = False
         if self._loop is None or not body.can_abort:
             self.record.limits = "scope"
-        self.stream.connected(body.status, body.headers, self.clock(), problem)
-        if self._health is not None:
-            self._health.answered(self.clock())
+        self._answered(body.status, body.headers, problem)
 
     async def _problem(self, body: AsyncBody) -> bytes:
         """Return what a response that is no stream says, as far as it comes soon."""
@@ -176,11 +173,7 @@ class AsyncDriver(Driver):
         assert body is not None
         try:
             if self._away:
-                self._away = False
-                now = self.clock()
-                stream.resume(now)
-                if self._health is not None:
-                    self._health.resumed(now)
+                self._come_back(self.clock())
             else:
                 self._plain = False  # what came was held back, or is the first
             if self._timer is None and self.record.limits == "socket":
@@ -212,12 +205,7 @@ class AsyncDriver(Driver):
             return None
         now = self.clock()
         try:
-            if error is not None:
-                stream.failed(self._explain(error, connecting=False), now)
-            elif not data:
-                stream.receive_eof(now)
-            else:
-                stream.receive(data, now)
+            self._came(data, error, now)
         except Exception as bug:
             if error is not None:
                 raise error from bug

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 
-from unbroken.core.actions import Deliver, FinishStream
+from unbroken.core.actions import Deliver, FinishStream, Notice
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.errors import error_class
 from unbroken.core.events import Event
@@ -16,6 +16,7 @@ from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
 from unbroken.core.request import Request
 from unbroken.core.stream import Stream
+from unbroken.drivers.taping import Taping
 from unbroken.drivers.targets import Targets
 from unbroken.drivers.upstream import Wording
 from unbroken.governor import shared_budget
@@ -23,6 +24,7 @@ from unbroken.journal import open_spill
 from unbroken.sinks.base import GuardedSink
 from unbroken.telemetry import Observer, StreamHealth
 from unbroken.telemetry.observer import Beside
+from unbroken.telemetry.recording.tape import Tape
 
 __all__ = ["ABORTED", "PROBLEM_BYTES", "PROBLEM_S", "Driver", "Record", "no_events"]
 
@@ -77,6 +79,7 @@ class Driver:
         clock: Seconds, monotonic.
         sink: Gets every delivery before the consumer does; closed with the stream.
         health: Watches the stream: deliveries too.
+        tape: Records it. A request that was sent is on it already.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
         sink: GuardedSink | None = None,
         health: StreamHealth | None = None,
+        tape: Tape | None = None,
     ) -> None:
         self.clock = clock
         now = clock()
@@ -114,6 +118,7 @@ class Driver:
         self._wording = wording
         self._observer = observer if health is None else Beside(observer, health)
         self._health = health
+        self._taping = None if tape is None else Taping(tape, observer, dialect.name, clock)
         self._read_error: Exception | None = None
         self._bypassed = False
         self._dead = False  # nothing of the body may be passed on any more
@@ -140,14 +145,21 @@ class Driver:
     def _report_attempts(self) -> None:
         for ended in self.stream.take_ended():
             self._targets.ended(ended)
+            if self._taping is not None:
+                self._taping.closed(ended.record.fault)
 
     def _tell(self) -> bool:
         """Tell observers what there is to tell; return whether there was a notice."""
         self._report_attempts()
         notices = self.stream.take_notices()
         for notice in notices:
-            self._observer.notice(notice)
+            self._notify(notice)
         return bool(notices)
+
+    def _notify(self, notice: Notice) -> None:
+        if self._taping is not None:
+            self._taping.notice(notice)
+        self._observer.notice(notice)
 
     def _show(self, delivery: Deliver) -> None:
         """Show a delivery to who watches the stream's health."""
@@ -181,7 +193,49 @@ class Driver:
 
     def _explain(self, error: Exception, *, connecting: bool) -> Fault:
         self._read_error = error
-        return self._wording.explain(error, connecting=connecting)
+        fault = self._wording.explain(error, connecting=connecting)
+        if self._taping is not None:
+            self._taping.failed(error, fault, self.clock())
+        return fault
+
+    def _hand_on(self, delivery: Deliver) -> None:
+        """A delivery goes to the consumer: tell who looks on."""
+        if self._sink is not None:
+            self._sink.write(delivery.events)
+        if self._health is not None:
+            self._show(delivery)
+        if self._taping is not None:
+            self._taping.delivered(delivery.data)
+
+    def _come_back(self, now: float) -> None:
+        """The consumer wants more."""
+        self._away = False
+        self.stream.resume(now)
+        if self._health is not None:
+            self._health.resumed(now)
+        if self._taping is not None:
+            self._taping.wanted(now)
+
+    def _answered(self, status: int, headers: Mapping[str, str], problem: bytes) -> None:
+        """The head of a response came, and of one that is no stream what it says."""
+        if self._taping is not None:
+            self._taping.answered(status, headers)
+        self.stream.connected(status, headers, self.clock(), problem)
+        if self._health is not None:
+            self._health.answered(self.clock())
+
+    def _came(self, data: bytes | None, error: Exception | None, now: float) -> None:
+        """A read is over: with bytes, at the end of the body, or by an exception."""
+        if error is not None:
+            self.stream.failed(self._explain(error, connecting=False), now)
+        elif not data:
+            if self._taping is not None:
+                self._taping.eof(now)
+            self.stream.receive_eof(now)
+        else:
+            if self._taping is not None:
+                self._taping.read(data, now)
+            self.stream.receive(data, now)
 
     def _finish(self, action: FinishStream) -> Exception | None:
         """The stream is over: tell it, and return what to raise."""
@@ -214,7 +268,12 @@ class Driver:
             self._finished = True
             self._targets.over()
             self._close_sink(self.stream.outcome)
-            self._observer.outcome(self.stream.outcome)
+            self._tell_outcome(self.stream.outcome)
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        if self._taping is not None:
+            self._taping.outcome(outcome)  # first: it may put the last reads into the outcome
+        self._observer.outcome(outcome)
 
     def _close_sink(self, outcome: Outcome) -> None:
         if self._sink is not None:
@@ -268,6 +327,8 @@ class Driver:
         self.stream.received.release()
         if self._health is not None:
             self._health.stepped_aside()
+        if self._taping is not None:
+            self._taping.close()
         if self._sink is not None:
             self._sink.abandon("unbroken itself failed, and what came after was not read")
         return rest
@@ -288,7 +349,7 @@ class Driver:
         if not self._finished:
             self._finished = True
             self._close_sink(outcome)
-            self._observer.outcome(outcome)
+            self._tell_outcome(outcome)
         return self._exception(outcome, fault)
 
 

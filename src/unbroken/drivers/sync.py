@@ -70,10 +70,7 @@ class SyncDriver(Driver):
                     return delivered
             elif kind is Deliver:
                 self._away = True
-                if self._sink is not None:
-                    self._sink.write(action.events)  # type: ignore[union-attr]
-                if self._health is not None:
-                    self._show(action)  # type: ignore[arg-type]
+                self._hand_on(action)  # type: ignore[arg-type]
                 return action  # type: ignore[return-value]
             elif isinstance(action, Connect):
                 self._connect(action)
@@ -101,6 +98,8 @@ class SyncDriver(Driver):
         try:
             if self._aborted:
                 return
+            if self._taping is not None:
+                self._taping.sending(action.request, action.attempt)
             body = self._upstream.send(action.request, connect_s=connect_s, head_s=head_s)
         except Exception as error:  # noqa: BLE001 - whatever the library raises is a fault
             if not self._aborted:
@@ -119,9 +118,7 @@ class SyncDriver(Driver):
             if due is not None:
                 body.limit_reads(max(0.001, due - self.clock()))
         problem = b"" if 200 <= body.status < 300 else self._problem(body)
-        self.stream.connected(body.status, body.headers, self.clock(), problem)
-        if self._health is not None:
-            self._health.answered(self.clock())
+        self._answered(body.status, body.headers, problem)
 
     def _problem(self, body: Body) -> bytes:
         """Return what a response that is no stream says, as far as it comes soon."""
@@ -145,10 +142,7 @@ class SyncDriver(Driver):
         now = self.clock()
         try:
             if self._away:
-                self._away = False
-                stream.resume(now)
-                if self._health is not None:
-                    self._health.resumed(now)
+                self._come_back(now)
             if self._alarm.planned is None:
                 stream.handle_timer(now)  # a flood of pings leaves no blocked read to wake
                 if not self._still_reading():
@@ -177,12 +171,7 @@ class SyncDriver(Driver):
             return None
         now = self.clock()
         try:
-            if error is not None:
-                stream.failed(self._explain(error, connecting=False), now)
-            elif data is None:
-                stream.receive_eof(now)
-            else:
-                stream.receive(data, now)
+            self._came(data, error, now)
         except Exception as bug:
             if error is not None:
                 raise error from bug
@@ -205,7 +194,7 @@ class SyncDriver(Driver):
             if self._body is not None and not self._still_reading():
                 self._body.abort()
         for notice in notices:  # outside the lock: an observer may abort the stream
-            self._observer.notice(notice)
+            self._notify(notice)
         with self._lock:
             return self._next_look(self.clock()) if self._still_reading() else None
 

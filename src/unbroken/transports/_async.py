@@ -11,6 +11,7 @@ from unbroken.core.request import Request
 from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.sinks.base import GuardedSink, Sink
 from unbroken.telemetry import Callbacks, HealthMonitor, Observer
+from unbroken.telemetry.recording.tape import Tapes
 from unbroken.transports._family import (
     LiveStreams,
     ResponseFacts,
@@ -18,7 +19,10 @@ from unbroken.transports._family import (
     checked,
     is_protected,
     response_headers,
+    taped,
     treatment_for,
+    unanswered,
+    unread,
     watched,
 )
 
@@ -98,6 +102,7 @@ class AsyncTransport:
         observer: Who hears of stalls, reconnections and outcomes.
         sink: Makes the sink of each stream.
         health: Watches each stream.
+        tapes: Record each stream.
     """
 
     library: ModuleType
@@ -111,6 +116,7 @@ class AsyncTransport:
         observer: Observer | None = None,
         sink: Callable[[], Sink] | None = None,
         health: HealthMonitor | None = None,
+        tapes: Tapes | None = None,
     ) -> None:
         self._inner = inner
         self._options = checked(options)
@@ -118,13 +124,20 @@ class AsyncTransport:
         self._observer = observer or Callbacks()
         self._make_sink = sink
         self._health = health
+        self._tapes = tapes
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
         treatment = treatment_for(request, self._options, self._observer)
         began = None if self._health is None else self._health.clock()
-        response = await self._inner.handle_async_request(request)
+        tape = taped(self._tapes, treatment)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except BaseException as error:
+            unanswered(tape, error)
+            raise
         if treatment is None or not is_protected(treatment, response):
+            unread(tape, response)
             return response
         sink = None if self._make_sink is None else GuardedSink(self._make_sink)
         try:
@@ -137,6 +150,7 @@ class AsyncTransport:
                 body=Body(response),
                 sink=sink,
                 health=watched(self._health, treatment.request, treatment.dialect, began),
+                tape=tape,
             )
         except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
             self._observer.internal_error(bug)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import weakref
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from unbroken.core.recovery.capabilities import check_rows
 from unbroken.core.request import Request
 from unbroken.telemetry import HealthMonitor, Observer, StreamHealth
 from unbroken.telemetry.health import names_of
+from unbroken.telemetry.recording.tape import Tape, Tapes
 from unbroken.transports._decoding import Inflater, inflater_for
 from unbroken.transports._errors import exception_for, explain
 
@@ -34,6 +36,9 @@ __all__ = [
     "in_mode",
     "treatment_for",
     "response_headers",
+    "taped",
+    "unanswered",
+    "unread",
     "watched",
 ]
 
@@ -209,6 +214,37 @@ def watched(
         return None
     provider, model = names_of(request)
     return monitor.start(provider=provider, model=model, dialect=dialect.name, began=began)
+
+
+def taped(tapes: Tapes | None, treatment: Treatment | None) -> Tape | None:
+    """Begin to record a stream whose request is about to be sent; None where nothing is recorded.
+
+    Args:
+        tapes: Where tapes come from.
+        treatment: Of the request.
+    """
+    if tapes is None or treatment is None:
+        return None
+    tape = tapes.stream()
+    tape.request(treatment.request, 1, "first", treatment.dialect.name, time.monotonic())
+    return tape
+
+
+def unanswered(tape: Tape | None, error: BaseException) -> None:
+    """No response came: note it. The error is the SDK's to deal with."""
+    if tape is not None:
+        now = time.monotonic()
+        tape.ended(1, "unanswered", type(error).__name__, now)
+        tape.close(now)
+
+
+def unread(tape: Tape | None, response: Any) -> None:
+    """A response is left to the SDK: note its head."""
+    if tape is not None:
+        now = time.monotonic()
+        tape.answered(1, response.status_code, response.headers.multi_items(), now)
+        tape.ended(1, "left", "no stream to be watched: the body passes unread", now)
+        tape.close(now)
 
 
 class ResponseFacts:

@@ -11,6 +11,7 @@ from unbroken.core.request import Request
 from unbroken.drivers.sync import SyncDriver
 from unbroken.sinks.base import GuardedSink, Sink
 from unbroken.telemetry import Callbacks, HealthMonitor, Observer
+from unbroken.telemetry.recording.tape import Tapes
 from unbroken.transports._family import (
     LiveStreams,
     ResponseFacts,
@@ -18,7 +19,10 @@ from unbroken.transports._family import (
     checked,
     is_protected,
     response_headers,
+    taped,
     treatment_for,
+    unanswered,
+    unread,
     watched,
 )
 
@@ -95,6 +99,7 @@ class SyncTransport:
         observer: Who hears of stalls, reconnections and outcomes.
         sink: Makes the sink of each stream.
         health: Watches each stream.
+        tapes: Record each stream.
     """
 
     library: ModuleType
@@ -108,6 +113,7 @@ class SyncTransport:
         observer: Observer | None = None,
         sink: Callable[[], Sink] | None = None,
         health: HealthMonitor | None = None,
+        tapes: Tapes | None = None,
     ) -> None:
         self._inner = inner
         self._options = checked(options)
@@ -115,13 +121,20 @@ class SyncTransport:
         self._observer = observer or Callbacks()
         self._make_sink = sink
         self._health = health
+        self._tapes = tapes
 
     def handle_request(self, request: Any) -> Any:
         """Send a request; the body of a streamed answer is watched and healed."""
         treatment = treatment_for(request, self._options, self._observer)
         began = None if self._health is None else self._health.clock()
-        response = self._inner.handle_request(request)
+        tape = taped(self._tapes, treatment)
+        try:
+            response = self._inner.handle_request(request)
+        except BaseException as error:
+            unanswered(tape, error)
+            raise
         if treatment is None or not is_protected(treatment, response):
+            unread(tape, response)
             return response
         sink = None if self._make_sink is None else GuardedSink(self._make_sink)
         try:
@@ -134,6 +147,7 @@ class SyncTransport:
                 body=Body(response, request),
                 sink=sink,
                 health=watched(self._health, treatment.request, treatment.dialect, began),
+                tape=tape,
             )
         except Exception as bug:  # noqa: BLE001 - told; the response goes its way without us
             self._observer.internal_error(bug)

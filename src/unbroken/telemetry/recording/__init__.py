@@ -1,0 +1,1 @@
+"""What passed on the wire, recorded: to a file, or in a ring until a stream fails."""
