@@ -14,6 +14,7 @@ from tests.support.bodies import Answer, WireFrame, body
 from tests.support.faults import STORY, Break, breaking
 from tests.support.faultserver import FaultServer, Script
 from tests.support.model import Model
+from unbroken.telemetry.recording import Tapes
 
 __all__ = [
     "QUESTION",
@@ -57,11 +58,13 @@ def plain(server: FaultServer) -> Iterator[openai.OpenAI]:
 
 @contextmanager
 def protected(
-    server: FaultServer, mode: str = "heal", **more: Any
+    server: FaultServer, mode: str = "heal", *, recorder: Tapes | None = None, **more: Any
 ) -> Iterator[tuple[openai.OpenAI, list[unbroken.Outcome]]]:
     """The same SDK by the one line, and the outcomes of its streams."""
     outcomes: list[unbroken.Outcome] = []
-    http_client = unbroken.http_client(options=options(mode, **more), on_outcome=outcomes.append)
+    http_client = unbroken.http_client(
+        options=options(mode, **more), on_outcome=outcomes.append, recorder=recorder
+    )
     with client(server, http_client) as sdk:
         yield sdk, outcomes
 

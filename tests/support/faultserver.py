@@ -174,6 +174,7 @@ class FaultServer:
         self._listener = _listen(port, send_buffer_bytes)
         self._address = self._listener.getsockname()
         self._loop = asyncio.new_event_loop()
+        self._serving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fault-server", daemon=True)
 
     # what tests read
@@ -231,6 +232,7 @@ class FaultServer:
         Connecting is refused from then on; a new server on the same `port` is a restart.
         """
         if self._thread.is_alive():
+            self._serving.wait(_STOP_WITHIN_S)  # or the loop would stop in the middle of it
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_STOP_WITHIN_S)
@@ -252,6 +254,7 @@ class FaultServer:
         asyncio.set_event_loop(loop)
         serving = loop.create_server(lambda: _Connection(self), sock=self._listener, backlog=256)
         server = loop.run_until_complete(serving)
+        self._serving.set()
         try:
             loop.run_forever()
         finally:

@@ -71,6 +71,7 @@ def wait_for_end(tab: Tab, state: str) -> str:
     return str(tab.page.locator(".turn.assistant .end").last.inner_text())
 
 
+@pytest.mark.seed("003-handler-browser")
 def test_an_answer_comes_whole(tab: Tab, gateway: Gateway) -> None:
     send(tab, "plain")
     assert wait_for_end(tab, "complete") == "✓ complete"
@@ -134,6 +135,7 @@ def test_seams_are_where_the_gateway_says(tab: Tab, row: object, seams: object) 
     assert found == seams
 
 
+@pytest.mark.seed("003-handler-browser")
 def test_a_failure_is_told(tab: Tab, gateway: Gateway) -> None:
     page = send(tab, "fail")
     said = wait_for_end(tab, "failed")

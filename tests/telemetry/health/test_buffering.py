@@ -80,6 +80,7 @@ def test_healthy(arrivals: Arrivals) -> None:
     assert not found(arrivals)
 
 
+@pytest.mark.seed("000-bypass-proxy")
 def test_parcels_are_named_while_the_stream_runs() -> None:
     clock = Clock()
     monitor = monitor_at(clock)
