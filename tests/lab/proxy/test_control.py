@@ -99,7 +99,7 @@ def test_no_key_query_prompt_or_output_is_in_the_log(proxy: FaultProxy) -> None:
 
 
 def test_only_this_machine_is_answered(proxy: FaultProxy, monkeypatch) -> None:
-    monkeypatch.setattr("unbroken.lab.proxy.connection._is_loopback", lambda _: False)
+    monkeypatch.setattr("unbroken.relay.serving.reply._is_loopback", lambda _: False)
     assert call(proxy, "/_lab/")["status"] == 403
     assert until(lambda: ask(proxy.port).status == 200)
 

@@ -5,7 +5,6 @@
     breaking.py    a downstream put before the client's, which deals out the faults
     cutting.py     an upstream's reads, cut into the pieces that faults are counted in
     decoding.py    a compressed body, made readable for faults
-    connection.py  the client's connection: the lab's own HTTP, driven by the pump
     control.py     what is asked of the proxy itself, under /_lab/
     log.py         what passed and what was dealt out; never bodies or keys
 

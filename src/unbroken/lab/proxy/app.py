@@ -17,34 +17,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from unbroken.lab.injectors.base import FaultError
 from unbroken.lab.proxy.breaking import Breaking
 from unbroken.lab.proxy.choosing import Choice, choose, read_plan
-from unbroken.lab.proxy.connection import ProxyConnection, Reply
 from unbroken.lab.proxy.control import ROOT, control
 from unbroken.lab.proxy.log import Entry, Log, Went
-from unbroken.lab.server.http import Connection
 from unbroken.lab.server.sessions import Attempt, Finish, Session, Sessions
 from unbroken.lab.shapes import error_body
 from unbroken.relay.messages import RelayRequest, ResponseHead, UpstreamError
 from unbroken.relay.pump import Downstream, DownstreamLeftError, Passage, Upstream, pump
+from unbroken.relay.serving import Connection, Reply, ReplyConnection, ReplyService
 from unbroken.relay.upstream import UpstreamClient, UpstreamOptions
 
 __all__ = ["FaultProxy"]
 
-_BACKLOG = 1024
-_START_S = 10.0
 _logger = logging.getLogger(__name__)
 
 
-class FaultProxy:
+class FaultProxy(ReplyService):
     """Stands between clients and a real upstream, and breaks its answers as planned.
 
     What no plan names passes byte for byte, each read of the upstream as it comes. Use it as a
@@ -89,8 +83,7 @@ class FaultProxy:
         trust_env: bool = False,
         on_request: Callable[[Entry], None] | None = None,
     ) -> None:
-        self.host = host
-        self.port = port
+        super().__init__(host=host, port=port, name="unbroken-lab-proxy")
         self.log = Log()
         self._options = UpstreamOptions(
             url=upstream,
@@ -103,24 +96,11 @@ class FaultProxy:
         self._scenarios = dict(scenarios or {})
         self._first_plan = plan
         self._sessions = self._counted(plan)
-        self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._client: UpstreamClient | None = None
-        self._listener: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
-        self._failed: OSError | ValueError | None = None
         if on_request is not None:
             self.log.listen(on_request)
 
     # -- what tests and commands use -------------------------------------------------------
-
-    @property
-    def url(self) -> str:
-        """The root, without a slash at its end."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def upstream(self) -> str:
@@ -131,11 +111,6 @@ class FaultProxy:
     def plan(self) -> str:
         """The plan for requests that name none themselves."""
         return self._sessions.plan
-
-    @property
-    def open_connections(self) -> int:
-        """How many clients are connected."""
-        return len(self._connections)
 
     def set_plan(self, plan: str) -> None:
         """Take another plan, and count attempts anew.
@@ -160,99 +135,15 @@ class FaultProxy:
             "open": sum(entry.went == "open" for entry in self.log.entries()),
         }
 
-    def start(self) -> Self:
-        """Listen, in a thread of its own.
-
-        Raises:
-            OSError: If the port is taken, or the host is not this machine's.
-            ValueError: If ``cafile`` holds no certificates.
-        """
-        if self._thread is not None:
-            return self
-        self.listen()
-        started = threading.Event()
-        self._failed = None
-
-        def main() -> None:
-            try:
-                asyncio.run(self.serve(started.set))
-            except (OSError, ValueError) as error:  # raised below, where somebody hears it
-                self._failed = error
-                started.set()
-
-        self._thread = threading.Thread(target=main, name="unbroken-lab-proxy", daemon=True)
-        self._thread.start()
-        started.wait(_START_S)
-        if self._failed is not None:
-            self.close()
-            raise self._failed
-        return self
-
-    def close(self) -> None:
-        """Stop listening, and close what is open, upstreams too. Calling it twice is fine."""
-        loop, stop = self._loop, self._stop
-        if loop is not None and stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(stop.set)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-            self._thread = None
-        if self._listener is not None and self._loop is None:  # else `serve` closes it
-            self._listener.close()
-            self._listener = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def listen(self) -> socket.socket:
-        """Take the port, so that `url` is known; `start` and `serve` do it too.
-
-        Raises:
-            OSError: If the port is taken, or the host is not this machine's.
-        """
-        if self._listener is None:
-            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            self._listener = socket.create_server(
-                (self.host, self.port), family=family, backlog=_BACKLOG
-            )
-            self.port = self._listener.getsockname()[1]
-        return self._listener
-
-    async def serve(self, ready: Callable[[], Any] | None = None) -> None:
-        """Serve in the running loop until `close` is called or the task is cancelled.
-
-        Args:
-            ready: Called when it listens.
-        """
-        listener = self.listen()
+    @contextlib.asynccontextmanager
+    async def around(self) -> AsyncIterator[None]:
+        """Have the client of the upstream while it serves."""
         async with UpstreamClient(self._options) as self._client:
-            self._loop = asyncio.get_running_loop()
-            self._stop = asyncio.Event()
-            server = await self._loop.create_server(
-                lambda: ProxyConnection(self._answer, self._connections, self._tasks),
-                sock=listener,
-                backlog=_BACKLOG,
-            )
-            try:
-                if ready is not None:
-                    ready()
-                await self._stop.wait()
-            finally:
-                server.close()
-                self._listener = self._loop = self._stop = None
-                for connection in list(self._connections):
-                    connection.abort()
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+            yield
+
+    def connection(self) -> Connection:
+        """Make the connection for a client that has come."""
+        return _Connection(self.answer, self._connections, self._tasks)
 
     # -- one request -----------------------------------------------------------------------
 
@@ -261,7 +152,8 @@ class FaultProxy:
         read_plan(plan, self._scenarios)
         return Sessions(plan=plan, scenarios=self._scenarios)
 
-    async def _answer(self, request: RelayRequest, reply: Reply) -> None:
+    async def answer(self, request: RelayRequest, reply: Reply) -> None:
+        """Answer one request: by the proxy itself, or by its upstream, broken as planned."""
         path = request.target.partition("?")[0]
         if path == ROOT or path.startswith(ROOT + "/"):
             with contextlib.suppress(DownstreamLeftError):
@@ -353,6 +245,11 @@ class FaultProxy:
             entry.status, entry.stopped = 502, "unanswered"
             await reply.answer(502, body, "application/json")
         return _went(passage, entry)
+
+
+class _Connection(ReplyConnection):
+    who = "lab"
+    server = "unbroken-lab"
 
 
 class _Settling:

@@ -19,13 +19,13 @@ from unbroken.core.dialects.base import Dialect
 from unbroken.lab.injectors.base import Injector, Scene, Spec, in_order, injector_for
 from unbroken.lab.injectors.instead import Instead
 from unbroken.lab.parts import Head, Part, Pause, Piece, Stop
-from unbroken.lab.proxy.connection import Reply
 from unbroken.lab.proxy.cutting import Cutter
 from unbroken.lab.proxy.decoding import DAMAGED, Decoding
 from unbroken.lab.proxy.log import Entry
 from unbroken.relay.headers import for_downstream
 from unbroken.relay.messages import Framing, ResponseHead
 from unbroken.relay.pump import AbortHow, DownstreamLeftError, StoppedError
+from unbroken.relay.serving import Reply
 
 __all__ = ["Breaking"]
 

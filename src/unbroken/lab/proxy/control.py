@@ -24,8 +24,8 @@ from unbroken.relay.messages import RelayRequest, ResponseHead
 
 if TYPE_CHECKING:
     from unbroken.lab.proxy.app import FaultProxy
-    from unbroken.lab.proxy.connection import Reply
     from unbroken.lab.proxy.log import Entry
+    from unbroken.relay.serving import Reply
 
 __all__ = ["ROOT", "control"]
 

@@ -3,7 +3,7 @@
 app.py       LabServer: joins model, sessions, injectors and HTTP
 control.py   what is asked of the lab itself: GET / and /_lab/sessions
 sessions.py  which plan a request goes by, and the log of what was dealt out
-http.py      connections: requests read by h11
+http.py      connections, on the relay's HTTP server
 sending.py   one answer on its way out, part by part, and how it ends
 physics.py   when each part is due
 """

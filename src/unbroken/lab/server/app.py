@@ -14,16 +14,11 @@ any server; `serve` runs it in a loop that is there already.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from unbroken.lab.injectors.base import FaultError, injector_for, run
 from unbroken.lab.model import Asked, Memory, Refusal, read_request, reply_to
@@ -42,6 +37,7 @@ from unbroken.lab.server.sessions import (
     TimedScene,
 )
 from unbroken.lab.shapes import error_body
+from unbroken.relay.serving import Service
 
 if TYPE_CHECKING:
     from unbroken.lab.model import Recordings
@@ -49,13 +45,12 @@ if TYPE_CHECKING:
 __all__ = ["LabServer"]
 
 _BACKLOG = 4096
-_START_S = 10.0
 _log = logging.getLogger(__name__)
 
 Listener = Callable[["Session | None", AttemptLog], None]
 
 
-class LabServer:
+class LabServer(Service):
     """A scripted model on a port, whose streams break as their plans say.
 
     Use it as a context manager, or call `start` and `close`. All methods may be called from
@@ -89,26 +84,14 @@ class LabServer:
         replay: Recordings | None = None,
         on_attempt: Listener | None = None,
     ) -> None:
-        self.host = host
-        self.port = port
+        super().__init__(host=host, port=port, name="unbroken-lab", backlog=_BACKLOG)
         self._sessions = Sessions(plan=plan, settings=settings, scenarios=scenarios)
         self._memory = Memory()
         self._replay = replay
         self._on_attempt = on_attempt
         self._listener_failed = False
-        self._connections: set[Connection] = set()
-        self._listener: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
 
     # -- what tests and commands use -------------------------------------------------------
-
-    @property
-    def url(self) -> str:
-        """The root, without a slash at its end."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def sessions(self) -> Mapping[str, Session]:
@@ -119,11 +102,6 @@ class LabServer:
     def settings(self) -> AnswerSettings:
         """What answers are like, where a plan does not say."""
         return self._sessions.settings
-
-    @property
-    def open_connections(self) -> int:
-        """How many clients are connected."""
-        return len(self._connections)
 
     def session(
         self, plan: str = "", *, id: str | None = None, settings: AnswerSettings | None = None
@@ -148,81 +126,9 @@ class LabServer:
         """Return the variables by which a client under test finds a session."""
         return environment_of(self.url, session.model, say=session.settings.say)
 
-    def start(self) -> Self:
-        """Listen, in a thread of its own.
-
-        Raises:
-            OSError: If the port is taken, or the host is not this machine's.
-        """
-        if self._thread is not None:
-            return self
-        self.listen()
-        started = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self.serve(started.set)), name="unbroken-lab", daemon=True
-        )
-        self._thread.start()
-        started.wait(_START_S)
-        return self
-
-    def close(self) -> None:
-        """Stop listening, and close what is open. Calling it twice is fine."""
-        loop, stop = self._loop, self._stop
-        if loop is not None and stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(stop.set)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-            self._thread = None
-        if self._listener is not None and self._loop is None:
-            self._listener.close()
-            self._listener = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def listen(self) -> socket.socket:
-        """Take the port, so that `url` is known; `start` and `serve` do it too.
-
-        Raises:
-            OSError: If the port is taken, or the host is not this machine's.
-        """
-        if self._listener is None:
-            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            self._listener = socket.create_server(
-                (self.host, self.port), family=family, backlog=_BACKLOG
-            )
-            self.port = self._listener.getsockname()[1]
-        return self._listener
-
-    async def serve(self, ready: Callable[[], Any] | None = None) -> None:
-        """Serve in the running loop until `close` is called or the task is cancelled."""
-        listener = self.listen()
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        server = await self._loop.create_server(
-            lambda: Connection(self.respond, self._connections),
-            sock=listener,
-            backlog=_BACKLOG,
-        )
-        try:
-            if ready is not None:
-                ready()
-            await self._stop.wait()
-        finally:
-            server.close()
-            self._listener = self._loop = self._stop = None
-            for connection in list(self._connections):
-                connection.abort()
-            await asyncio.sleep(0)  # for the transports to close
+    def connection(self) -> Connection:
+        """Make the connection for a client that has come."""
+        return Connection(self.respond, self._connections)
 
     # -- one request -----------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from unbroken.lab.parts import Head, Piece
 from unbroken.lab.server.http import Request
 from unbroken.lab.server.scenarios import word_of
 from unbroken.lab.server.sending import Answer
+from unbroken.relay.environment import base_urls
 
 if TYPE_CHECKING:
     from unbroken.lab.server.app import LabServer
@@ -111,12 +112,7 @@ def simple(status: int, body: bytes, content_type: str, **headers: str) -> Answe
 def environment_of(url: str, model: str, *, say: str = "text") -> dict[str, str]:
     """Return the variables by which SDKs find the lab: the contract of clients under test."""
     return {
-        "OPENAI_BASE_URL": f"{url}/v1",
-        "ANTHROPIC_BASE_URL": url,
-        "GOOGLE_GEMINI_BASE_URL": url,
-        "OLLAMA_HOST": url,
-        "CO_API_URL": url,
-        "MISTRAL_SERVER_URL": url,
+        **base_urls(url),
         "LAB_BASE_URL": url,
         **dict.fromkeys(
             ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "CO_API_KEY",

@@ -15,12 +15,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
-from http import HTTPStatus
 from itertools import chain, islice
 from typing import Literal, TypeAlias
 
 from unbroken.lab.parts import Head, Part, Pause, Piece, Stop
 from unbroken.lab.server.physics import Pacer
+from unbroken.relay.serving.connection import Then, reason_of
 
 __all__ = ["Answer", "Ended", "Sending"]
 
@@ -30,7 +30,6 @@ Ended: TypeAlias = Literal["whole", "clean", "fin", "rst", "left"]
 _AT_ONCE = 64  # pieces that one stream may send before the others have their turn
 _MOST_COLLECTED = 10_000  # parts; a body of known length is not endless
 _NO_BODY = (204, 304)
-_REASONS = {529: "Overloaded", 499: "Client Closed Request"}
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +87,7 @@ class Sending:
         is_http_10: bool,
         head_only: bool,
         keep_alive: bool,
-        done: Callable[[Literal["keep", "fin", "rst", "gone"]], None],
+        done: Callable[[Then], None],
     ) -> None:
         self._answer = answer
         self._transport = transport
@@ -134,7 +133,7 @@ class Sending:
             if not self._ended and self._timer is None:
                 self._soon()
 
-    def left(self) -> None:
+    def client_left(self) -> None:
         """Stop at once: the client has gone."""
         self._end("left")
 
@@ -162,7 +161,7 @@ class Sending:
             headers["connection"] = "keep-alive"
         headers.setdefault("date", formatdate(usegmt=True))
         headers.setdefault("server", "unbroken-lab")
-        lines = [f"HTTP/1.1 {status} {_reason(status)}"]
+        lines = [f"HTTP/1.1 {status} {reason_of(status)}"]
         lines += [f"{name}: {_one_line(value)}" for name, value in headers.items()]
         data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
         if framing == "length" and not self._head_only:
@@ -271,7 +270,7 @@ class Sending:
             _log.exception("what is told of an answer's end failed")
         self._done(self._on_the_wire(how))
 
-    def _on_the_wire(self, how: Ended) -> Literal["keep", "fin", "rst", "gone"]:
+    def _on_the_wire(self, how: Ended) -> Then:
         if how == "left":
             return "gone"
         if how == "rst":
@@ -284,13 +283,6 @@ class Sending:
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
         return "keep" if self._keep_alive else "fin"
-
-
-def _reason(status: int) -> str:
-    try:
-        return _REASONS.get(status) or HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
 
 
 def _one_line(value: str) -> str:

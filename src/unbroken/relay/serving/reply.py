@@ -1,26 +1,24 @@
-"""The client's connection: the lab's own HTTP, with answers that are pushed by the pump.
+"""One answer, written to as it comes; and the connection on which each request has a task.
 
-`Connection` of the mock server reads the requests, keeps connections alive and ends them by FIN
-or RST. Its answers are pulled by a timer, since a script is there before it is told; an upstream's
-bytes come when they come, so here each request has a task, and a `Reply` that it writes to.
+An upstream's bytes come when they come, and a recording's at their times: so each request has a
+task here, and a `Reply` that it writes to, which is what the pump calls a downstream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
-from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any, Literal, NoReturn, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
-from unbroken.lab.server.http import Connection, Request
-from unbroken.lab.server.sending import Sending
 from unbroken.relay.messages import Framing, Headers, RelayRequest, ResponseHead
 from unbroken.relay.pump import AbortHow, DownstreamLeftError
+from unbroken.relay.serving.connection import Arrived, Connection, Then, reason_of
 
-__all__ = ["ProxyConnection", "Reply", "Serve"]
+__all__ = ["Reply", "ReplyConnection", "Serve"]
 
-Then = Literal["keep", "fin", "rst", "gone"]
+_log = logging.getLogger(__name__)
 
 
 class Reply:
@@ -84,7 +82,7 @@ class Reply:
         if true_length and head.framing in ("length", "none"):
             self._to_come = _length_of(head)
             self._settle_if_last()
-        lines = [f"HTTP/1.1 {head.status} {head.reason or _reason(head.status)}"]
+        lines = [f"HTTP/1.1 {head.status} {head.reason or reason_of(head.status)}"]
         lines += [f"{name}: {value}" for name, value in headers]
         self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
 
@@ -172,63 +170,54 @@ Serve: TypeAlias = Callable[[RelayRequest, Reply], Coroutine[Any, Any, None]]
 """Answers one request; must end the reply."""
 
 
-class ProxyConnection(Connection):
-    """One client's connection to the proxy.
+class ReplyConnection(Connection):
+    """One client's connection, whose requests are answered by tasks.
 
     Args:
         serve: Answers a request, in a task of its own.
         open_connections: The set of all; a connection puts itself in, and out.
         tasks: The set of all tasks.
+        most_body_bytes: Longest body of a request that is taken.
     """
 
     def __init__(
-        self, serve: Serve, open_connections: set[Connection], tasks: set[asyncio.Task[None]]
+        self,
+        serve: Serve,
+        open_connections: set[Connection],
+        tasks: set[asyncio.Task[None]],
+        *,
+        most_body_bytes: int | None = None,
     ) -> None:
-        super().__init__(_unused, open_connections)
+        super().__init__(open_connections)
         self._serve = serve
         self._tasks = tasks
+        if most_body_bytes is not None:
+            self.most_body_bytes = most_body_bytes
 
-    def _answer(self) -> None:
-        """Start a task for the request that was just read."""
-        assert self._head is not None
-        head, body = self._head, b"".join(self._body)
-        self._body.clear()
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in head.headers.raw_items()
-        ]
-        target = head.target.decode("latin-1")
-        if not target.startswith("/"):  # the absolute form that is sent to proxies
-            target = "/" + target.partition("://")[2].partition("/")[2]
-        method = head.method.decode("ascii").upper()
-        said = ",".join(value for name, value in headers if name.lower() == "connection").lower()
-        is_http_10 = head.http_version < b"1.1"
+    def begin(self, arrived: Arrived) -> Reply:
+        """Start a task for a request."""
         reply = Reply(
-            self._transport,
-            method=method,
-            is_http_10=is_http_10,
-            keep_alive="keep-alive" in said if is_http_10 else "close" not in said,
-            done=self._sent,
+            self.transport,
+            method=arrived.request.method,
+            is_http_10=arrived.is_http_10,
+            keep_alive=arrived.keep_alive,
+            done=self.sent,
         )
-        # It is told of the same three things; see _Ears.
-        self._sending = cast("Sending", _Ears(reply))
-        request = RelayRequest(method=method, target=target, headers=headers, body=body)
-        task = asyncio.get_running_loop().create_task(self._serve(request, reply))
+        task = asyncio.get_running_loop().create_task(self._answer(arrived.request, reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return reply
 
-
-class _Ears:
-    """What a connection tells to what it sends."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.left = reply.client_left
-        self.block = reply.block
-        self.unblock = reply.unblock
-
-
-def _unused(_: Request) -> NoReturn:
-    raise NotImplementedError
+    async def _answer(self, request: RelayRequest, reply: Reply) -> None:
+        try:
+            await self._serve(request, reply)
+        except DownstreamLeftError:
+            return
+        except Exception:  # noqa: BLE001 - the server lives on
+            # A client must not wait for ever for what will not come.
+            _log.exception("no answer could be made at %s", request.target.partition("?")[0])
+        if not reply.ended:
+            await reply.abort("rst")
 
 
 def _nothing(_: str) -> None:
@@ -247,10 +236,3 @@ def _is_loopback(peer: Any) -> bool:
         return ip_address(peer[0]).is_loopback
     except (TypeError, ValueError, IndexError):
         return False
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
