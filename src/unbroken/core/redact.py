@@ -26,7 +26,7 @@ from typing import Literal
 
 from unbroken.core.wire import Wire
 
-__all__ = ["MAX_SHOWN_BYTES", "Redactor"]
+__all__ = ["CONTAINERS", "IDS", "MAX_SHOWN_BYTES", "SHOWN_VALUES", "Redactor"]
 
 MAX_SHOWN_BYTES = 4096
 """How much of one frame is looked at; of the rest only the size is told."""
@@ -75,16 +75,16 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_SHOWN_VALUES = _words(
+SHOWN_VALUES = _words(
     """type object role status code finish_reason native_finish_reason finishReason stop_reason
     stopReason done_reason blockReason reason event event_type error_type delta_type phase model
     model_version modelVersion service_tier modality category probability param"""
 )
-_IDS = re.compile(r"(?:id|.*_id|.*Id|system_fingerprint)\Z")
+IDS = re.compile(r"(?:id|.*_id|.*Id|system_fingerprint)\Z")
 _ID_PREFIX = re.compile(
     r"(?:chatcmpl|cmpl|msg|resp|call|toolu|srvtoolu|fc|rs|ctc|ws|gen|req|item|run|thread|fp)[-_]"
 )
-_CONTAINERS = _words(
+CONTAINERS = _words(
     """choices delta message messages error errors usage content parts part candidates candidate
     usageMetadata usage_metadata promptFeedback safetyRatings content_block content_blocks
     response item output outputs tool_calls tool_call function functionCall function_call logprobs
@@ -251,9 +251,9 @@ class Redactor:
         if not value:
             return raw
         if name is not None and not hidden and closed:
-            if name in _SHOWN_VALUES and _WORD.match(value) and self._clean(value) == value:
+            if name in SHOWN_VALUES and _WORD.match(value) and self._clean(value) == value:
                 return raw
-            if _IDS.match(name):
+            if IDS.match(name):
                 prefix = _ID_PREFIX.match(value)
                 start = prefix[0] if prefix else ""
                 return f'"{start}{_size(value[len(start) :])}"'
@@ -355,7 +355,7 @@ class _Scan:
 
     def _value(self, char: str) -> bool:
         if char in "{[":
-            known = self._name is None or self._name in _CONTAINERS
+            known = self._name is None or self._name in CONTAINERS
             self._open.append((char, self._hidden or not known))
             self._expect = "name-or-end" if char == "{" else "item-or-end"
             self._name = None

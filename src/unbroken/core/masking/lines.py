@@ -1,0 +1,198 @@
+"""Mask the lines of one stream's recording, held back until what they hold is decided."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from unbroken.core.masking.contents import ContentMask
+from unbroken.core.masking.keys import KeyMask, Secrets
+from unbroken.core.masking.letters import Letters
+from unbroken.core.recording import (
+    Contents,
+    Delivered,
+    End,
+    Line,
+    Lost,
+    NoticeSeen,
+    OutcomeSeen,
+    Read,
+    RequestSent,
+    ResponseHead,
+    Sent,
+    WithBytes,
+    bytes_fields,
+)
+
+__all__ = ["LineMask"]
+
+_MOST_WAITING = 4096
+_UNREADABLE = ("application/vnd.amazon.eventstream", "application/octet-stream")
+_BINARY = (b"\x00", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # an event stream's length, gzip, zstd
+_QUOTING = frozenset({"provider-error", "not-a-stream", "malformed-json", "http-error"})
+
+
+class LineMask:
+    """Masks one stream's lines, in order.
+
+    Args:
+        contents: What becomes of prompts and outputs; keys are always removed.
+        salt: The key of the hash for ``hashed``, at most 64 bytes. The same for all streams of a
+            recording; random, and kept by nobody, or else whoever has it can try texts.
+    """
+
+    def __init__(self, contents: Contents, *, salt: bytes = b"") -> None:
+        self._contents = contents
+        self._letters = Letters(salt if contents == "hashed" else None)
+        self._secrets = Secrets()
+        self._bodies: dict[tuple[str, int], _Body] = {}
+        self._opaque: set[tuple[str, int]] = set()
+        self._gap = False
+        self._waiting: deque[tuple[Line, _Body | None, int]] = deque()
+
+    def put(self, line: Line, data: bytes | None = None) -> list[Line]:
+        """Take in a line; return those that are decided now, in order, masked.
+
+        Args:
+            line: It; not used by the caller any more.
+            data: Its bytes, where they do not stand in it yet.
+        """
+        body: _Body | None = None
+        size = 0
+        if isinstance(line, WithBytes):
+            if data is None:
+                data = line.data
+            if data is not None:
+                body = self._body_of(line, data)
+                line.text = line.base64 = None
+                if body is None:
+                    line.size = len(data)
+                else:
+                    size = len(data)
+                    body.feed(data)
+        else:
+            line = self._plain(line)
+        if not self._waiting and body is None:
+            return [line]
+        self._waiting.append((line, body, size))
+        if len(self._waiting) > _MOST_WAITING:
+            self._gap = True  # what the bodies go on with is not known any more
+            return self.finish()
+        return self._decided()
+
+    def finish(self) -> list[Line]:
+        """Return all that is held back: nothing more comes, or it has waited too long."""
+        for body in self._bodies.values():
+            body.end()
+        self._bodies.clear()
+        return self._decided()
+
+    def _decided(self) -> list[Line]:
+        waiting, found = self._waiting, []
+        while waiting:
+            line, body, size = waiting[0]
+            if body is not None:
+                if len(body.ready) < size:
+                    break
+                _fill(line, bytes(body.ready[:size]))
+                del body.ready[:size]
+            found.append(line)
+            waiting.popleft()
+        return found
+
+    def _plain(self, line: Line) -> Line:
+        """Mask what is no body, and note what it says of bodies."""
+        match line:
+            case RequestSent():
+                self._note("sent", line.attempt, line.headers)
+                return msgspec.structs.replace(
+                    line,
+                    url=self._secrets.url(line.url),
+                    headers=self._secrets.headers(line.headers),
+                )
+            case ResponseHead():
+                self._note("read", line.attempt, line.headers)
+                return msgspec.structs.replace(line, headers=self._secrets.headers(line.headers))
+            case End():
+                body = self._bodies.pop(("read", line.attempt), None)
+                if body is not None:
+                    body.end()
+                return msgspec.structs.replace(line, detail=self._secrets.text(line.detail))
+            case NoticeSeen():
+                return msgspec.structs.replace(line, detail=self._secrets.text(line.detail))
+            case OutcomeSeen():
+                return self._outcome(line)
+            case Lost():
+                for body in self._bodies.values():
+                    body.end()
+                self._bodies.clear()
+                self._gap = True
+        return line
+
+    def _outcome(self, line: OutcomeSeen) -> OutcomeSeen:
+        faults = [
+            msgspec.structs.replace(
+                fault,
+                detail=""
+                if self._contents != "kept" and fault.kind in _QUOTING
+                else self._secrets.text(fault.detail),
+            )
+            for fault in line.faults
+        ]
+        return msgspec.structs.replace(line, faults=faults)
+
+    def _note(self, kind: str, attempt: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Take note of a body that cannot be read as it is."""
+        for name, value in headers:
+            said, value = name.lower(), value.lower()
+            coded = said == "content-encoding" and value not in ("", "identity")
+            if coded or (said == "content-type" and value.startswith(_UNREADABLE)):
+                self._opaque.add((kind, attempt))
+
+    def _body_of(self, line: WithBytes, data: bytes) -> _Body | None:
+        """Return the body that bytes belong to; None where only their number may be kept."""
+        kind = {Sent: "sent", Read: "read", Delivered: "delivered"}.get(type(line), "")
+        key = (kind, 0 if kind == "delivered" else line.attempt)
+        if self._contents != "kept" and key in self._opaque:
+            return None
+        body = self._bodies.get(key)
+        if body is None:
+            if self._contents != "kept" and data.startswith(_BINARY):
+                self._opaque.add(key)
+                return None
+            gap = self._gap and kind != "sent"
+            contents = None
+            if self._contents != "kept":
+                contents = ContentMask(self._letters, streamed=kind != "sent", after_gap=gap)
+            keys = KeyMask(self._secrets, after_gap=gap)
+            body = self._bodies[key] = _Body(keys, contents)
+        return body
+
+
+class _Body:
+    """One body on its way through the masks."""
+
+    __slots__ = ("_contents", "_keys", "ready")
+
+    def __init__(self, keys: KeyMask, contents: ContentMask | None) -> None:
+        self._keys = keys
+        self._contents = contents
+        self.ready = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        found = self._keys.feed(data)
+        self.ready += found if self._contents is None else self._contents.feed(found)
+
+    def end(self) -> None:
+        found = self._keys.end()
+        if self._contents is not None:
+            found = self._contents.feed(found) + self._contents.end()
+        self.ready += found
+
+
+def _fill(line: Line, data: bytes) -> None:
+    assert isinstance(line, WithBytes)
+    fields = bytes_fields(data)
+    line.text, line.base64, line.size = fields.get("text"), fields.get("base64"), None
