@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -147,7 +148,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     skipped: list[Skipped] = []
     overflowed: bool = False
     sink_error: str = ""
-    flight: tuple[Line, ...] = ()
+    flight: Sequence[Line] = ()
     frames: int = 0
     bytes: int = 0
     first_content_s: float | None = None
@@ -202,8 +203,14 @@ class Outcome(msgspec.Struct, kw_only=True):
             if call.kind != "server"
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the object that ``unbroken check --json`` prints."""
+    def to_dict(
+        self, records_for: Callable[[Fault], list[str]] = lambda fault: []
+    ) -> dict[str, Any]:
+        """Return the object that ``unbroken check --json`` prints.
+
+        Args:
+            records_for: Gives the ids of the knowledge base's records for a fault, the best first.
+        """
         usage = {k: v for k, v in msgspec.to_builtins(self.usage).items() if v is not None}
         usage.pop("estimated", None)
         return {
@@ -223,7 +230,7 @@ class Outcome(msgspec.Struct, kw_only=True):
                     "at_byte": fault.at_byte,
                     "frame": fault.frame,
                     "detail": fault.detail,
-                    "records": [],
+                    "records": records_for(fault),
                 }
                 for fault in self.faults
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -118,7 +119,7 @@ class Driver:
         self._wording = wording
         self._observer = observer if health is None else Beside(observer, health)
         self._health = health
-        self._taping = None if tape is None else Taping(tape, observer, dialect.name, clock)
+        self._taping = None if tape is None else Taping(tape, dialect.name, clock)
         self._read_error: Exception | None = None
         self._bypassed = False
         self._dead = False  # nothing of the body may be passed on any more
@@ -274,6 +275,8 @@ class Driver:
         if self._taping is not None:
             self._taping.outcome(outcome)  # first: it may put the last reads into the outcome
         self._observer.outcome(outcome)
+        if outcome.faults:
+            _count_evidence(outcome)
 
     def _close_sink(self, outcome: Outcome) -> None:
         if self._sink is not None:
@@ -300,6 +303,11 @@ class Driver:
             self._observer.internal_error(bug)
             error = error_class(fault)(outcome=outcome, fault=fault)
         error.__cause__ = self._read_error
+        from unbroken.knowledge.notes import note_for  # when something failed, and not before
+
+        note = note_for(fault, provider=outcome.dialect)
+        if note is not None:
+            error.add_note(note)
         return error
 
     def _unanswered(self, error: Exception) -> None:
@@ -351,6 +359,16 @@ class Driver:
             self._close_sink(outcome)
             self._tell_outcome(outcome)
         return self._exception(outcome, fault)
+
+
+def _count_evidence(outcome: Outcome) -> None:
+    """Count what became of faults, where ``UNBROKEN_EVIDENCE`` asks for it."""
+    if "UNBROKEN_EVIDENCE" in os.environ:
+        from unbroken.knowledge.evidence import evidence  # with sqlite3, which few need
+
+        store = evidence()
+        if store is not None:
+            store.outcome(outcome)
 
 
 def no_events() -> list[Event]:

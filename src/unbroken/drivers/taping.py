@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.outcome import Outcome
 from unbroken.core.recording import BodyEndHow
 from unbroken.core.request import Request
-from unbroken.telemetry import Observer
 from unbroken.telemetry.recording.tape import Tape
 
 __all__ = ["Taping"]
 
+_log = logging.getLogger("unbroken")
+_LATE_S = 0.005
+"""A consumer that is back sooner was not busy."""
 _TIMED_OUT = (FaultKind.STALLED, FaultKind.SLOW_DRIP)
 
 
@@ -23,20 +26,20 @@ class Taping:
 
     Args:
         tape: What is told. The first request is on it already where somebody else sent it.
-        observer: Hears of it if the tape fails, once; the stream goes on.
         dialect: What the stream speaks.
         clock: The driver's.
     """
 
-    def __init__(
-        self, tape: Tape, observer: Observer, dialect: str, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, tape: Tape, dialect: str, clock: Callable[[], float]) -> None:
         self._tape: Tape | None = tape
-        self._observer = observer
         self._dialect = dialect
         self._clock = clock
         self._attempt = 1
         self._rung = "first"
+        self._only_late = tape.only_late
+        self._read_at: float | None = None
+        self._since: float | None = None  # when the running read began
+        self._handed = b""
         self._open = False  # the end of the attempt's body was not told yet
         self._over = False
 
@@ -52,12 +55,18 @@ class Taping:
         """The head of a response came."""
         if self._tape is not None:
             self._open = True
-            self._tell(self._tape.answered, self._attempt, status, headers.items(), self._clock())
+            self._since = now = self._clock()
+            self._tell(self._tape.answered, self._attempt, status, headers.items(), now)
 
     def read(self, data: bytes, now: float) -> None:
         """Bytes of a body came."""
+        since, self._since = self._since, now
+        self._read_at = now
         if self._tape is not None:
-            self._tell(self._tape.read, self._attempt, data, now)
+            try:  # not by `_tell`: it is what happens most
+                self._tape.read(self._attempt, data, now, None if since is None else now - since)
+            except Exception as bug:  # noqa: BLE001 - as there
+                self._failed(bug)
 
     def eof(self, now: float) -> None:
         """A body ended cleanly."""
@@ -76,13 +85,23 @@ class Taping:
 
     def delivered(self, data: bytes) -> None:
         """Bytes go to the consumer."""
-        if self._tape is not None:
+        if self._only_late:
+            self._handed = data
+        elif self._tape is not None:
             self._tell(self._tape.delivered, data, self._clock())
 
     def wanted(self, now: float) -> None:
         """The consumer came back."""
-        if self._tape is not None:
-            self._tell(self._tape.wanted, now)
+        self._since = now
+        tape = self._tape
+        if tape is None:
+            return
+        if self._only_late:
+            if self._read_at is None or now - self._read_at < _LATE_S:
+                return
+            # It was handed on as soon as it was read, or a little later.
+            self._tell(tape.delivered, self._handed, self._read_at)
+        self._tell(tape.wanted, now)
 
     def notice(self, notice: Notice) -> None:
         """A stall, or a further attempt."""
@@ -117,8 +136,13 @@ class Taping:
         try:
             function(*facts)
         except Exception as bug:  # noqa: BLE001 - told; the stream goes on unrecorded
-            self._tape = None
-            self._observer.internal_error(bug)
+            self._failed(bug)
+
+    def _failed(self, bug: Exception) -> None:
+        self._tape = None
+        _log.error(
+            "a recorder raised %s; the stream goes on unrecorded", type(bug).__name__, exc_info=bug
+        )
 
 
 def _how(error: Exception, fault: Fault) -> BodyEndHow:

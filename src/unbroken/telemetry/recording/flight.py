@@ -13,24 +13,24 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, overload
 
+from unbroken.core.masking import LineMask
 from unbroken.core.outcome import Outcome
 from unbroken.core.recording import BodyEndHow, Contents, Line, Lost
 from unbroken.core.request import Request
 from unbroken.telemetry.recording import lines
 
-__all__ = ["FlightRecorder", "shared_flight_recorder"]
+__all__ = ["Flight", "FlightRecorder", "Landed", "shared_flight_recorder"]
 
 _log = logging.getLogger("unbroken")
 _FIRST = 8
 """How many entries at a stream's beginning are always kept."""
 _ENTRY_BYTES = 160
 """What an entry takes beside its data, about."""
-_LATE_S = 0.005
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 Entry = tuple[Any, ...]
@@ -46,6 +46,10 @@ class FlightRecorder:
         max_bytes: Most bytes kept of one stream beside its first few lines, what Python takes
             for them included; 0 keeps nothing.
         most_files: Most files written; what fails later is only in its outcome.
+        keep: How many of the latest streams that failed are kept in `latest`.
+
+    Attributes:
+        latest: They, the newest last.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class FlightRecorder:
         contents: Contents = "removed",
         max_bytes: int = 32 * 1024,
         most_files: int = 1000,
+        keep: int = 0,
     ) -> None:
         if max_bytes < 0:
             msg = f"max_bytes must be at least 0, not {max_bytes}"
@@ -62,6 +67,7 @@ class FlightRecorder:
         self.folder = None if folder is None else Path(folder)
         self.contents: Contents = contents
         self.max_bytes = max_bytes
+        self.latest: deque[Landed] = deque(maxlen=keep)
         self._files_left = most_files
         self._warned = False
 
@@ -69,8 +75,9 @@ class FlightRecorder:
         """Return the tape of a stream that begins."""
         return FlightTape(self, name)
 
-    def write(self, name: str, flight: tuple[Line, ...]) -> Path | None:
-        """Write a stream that failed into the folder; return its file, or None."""
+    def landed(self, name: str, fault: str, flight: Flight) -> Path | None:
+        """Keep a stream that failed, and write it into the folder; return its file, or None."""
+        self.latest.append(Landed(name, time.time(), fault, flight))
         if self.folder is None or self._files_left <= 0:
             return None
         self._files_left -= 1
@@ -92,12 +99,73 @@ class FlightRecorder:
         return path
 
 
+class Flight(Sequence[Line]):
+    """What was kept of a stream: lines of a recording, made when they are looked at; no keys."""
+
+    def __init__(
+        self, first: list[Entry], ring: list[Entry], lost: int = 0, lost_bytes: int = 0
+    ) -> None:
+        self._first = first
+        self._ring = ring
+        self._lost = lost
+        self._lost_bytes = lost_bytes
+
+    @cached_property
+    def _lines(self) -> tuple[Line, ...]:
+        mask = LineMask("kept")
+        found = [line for each in self._made() for line in mask.put(each)]
+        return (*found, *mask.finish())
+
+    def _made(self) -> Iterator[Line]:
+        entries = [*self._first, *self._ring]
+        began = entries[0][1] if entries else 0.0
+        for number, (make, at, *facts) in enumerate(entries):
+            if number == len(self._first) and self._lost:
+                yield Lost(at_s=at - began, lines=self._lost, size=self._lost_bytes)
+            yield from make(at - began, *facts)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Line, ...]: ...
+    def __getitem__(self, index: int | slice) -> Line | tuple[Line, ...]:
+        return self._lines[index]
+
+    def __repr__(self) -> str:
+        # Crash reporters write down the variables of a traceback: no prompt, no output.
+        return f"<Flight of {len(self._first) + len(self._ring)} entries>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (self._lines,)
+
+
+class Landed(NamedTuple):
+    """A stream that failed, as `FlightRecorder.latest` keeps it.
+
+    Attributes:
+        name: What it was called.
+        at: When it ended, seconds since the epoch.
+        fault: Its fault's kind.
+        flight: What was kept.
+    """
+
+    name: str
+    at: float
+    fault: str
+    flight: Flight
+
+
 class FlightTape:
     """One stream's ring; an `unbroken.telemetry.recording.tape.Tape`."""
 
     __slots__ = (
-        "_bytes", "_delivered", "_first", "_lost", "_lost_bytes", "_name", "_owner", "_ring",
+        "_bytes", "_first", "_lost", "_lost_bytes", "_name", "_owner", "_ring",
     )  # fmt: skip
+
+    only_late = True
 
     def __init__(self, owner: FlightRecorder, name: str) -> None:
         self._owner = owner
@@ -105,12 +173,12 @@ class FlightTape:
         self._first: list[Entry] = []
         self._ring: deque[Entry] = deque()
         self._bytes = 0
-        self._delivered: tuple[float, int] | None = None
         self._lost = 0
         self._lost_bytes = 0
 
     def request(self, request: Request, attempt: int, rung: str, dialect: str, now: float) -> None:
-        self._put((lines.request_lines, now, request, attempt, rung, dialect))
+        most = self._owner.max_bytes  # of a longer body only the size is told
+        self._put((lines.request_lines, now, request, attempt, rung, dialect, most))
 
     def answered(
         self,
@@ -123,7 +191,7 @@ class FlightTape:
     ) -> None:
         self._put((lines.response_lines, now, attempt, status, headers, reason, framing))
 
-    def read(self, attempt: int, data: bytes, now: float) -> None:
+    def read(self, attempt: int, data: bytes, now: float, waited_s: float | None = None) -> None:
         ring = self._ring
         ring.append((lines.read_lines, now, attempt, data))
         self._bytes += len(data) + _ENTRY_BYTES
@@ -131,16 +199,13 @@ class FlightTape:
             self._shorten()
 
     def ended(self, attempt: int, how: BodyEndHow, detail: str, now: float) -> None:
-        self._ring.append((lines.end_lines, now, attempt, how, detail))
+        self._put((lines.end_lines, now, attempt, how, detail))
 
     def delivered(self, data: bytes, now: float) -> None:
-        self._delivered = now, len(data)
+        self._put((lines.delivered_lines, now, len(data)))
 
     def wanted(self, now: float) -> None:
-        # As a rule the consumer is back at once, and nothing is to be told of it.
-        if self._delivered is not None and now - self._delivered[0] > _LATE_S:
-            self._ring.append((lines.delivered_lines, *self._delivered))
-            self._ring.append((lines.wanted_lines, now))
+        self._put((lines.wanted_lines, now))
 
     def notice(self, kind: str, detail: str, attempt: int, now: float) -> None:
         self._put((lines.notice_lines, now, kind, detail, attempt))
@@ -148,40 +213,40 @@ class FlightTape:
     def outcome(self, outcome: Outcome, now: float) -> None:
         if outcome.fault is not None and self._owner.max_bytes:
             self._put((lines.outcome_lines, now, outcome))
-            outcome.flight = self.lines()
-            self._owner.write(self._name, outcome.flight)
+            outcome.flight = flight = self.flight()
+            self._owner.landed(self._name, outcome.fault.kind.value, flight)
 
     def close(self, now: float) -> None:
-        self._first.clear()
-        self._ring.clear()
+        self._first = []
+        self._ring = deque()
 
-    def lines(self) -> tuple[Line, ...]:
+    def flight(self) -> Flight:
         """Return what is kept, as lines of a recording."""
-        entries = [*self._first, *self._ring]
-        began = entries[0][1] if entries else 0.0
-        found: list[Line] = []
-        for number, (make, at, *facts) in enumerate(entries):
-            if number == len(self._first) and self._lost:
-                found.append(Lost(at_s=at - began, lines=self._lost, size=self._lost_bytes))
-            found += make(at - began, *facts)
-        return tuple(found)
+        return Flight(list(self._first), list(self._ring), self._lost, self._lost_bytes)
 
     def _put(self, entry: Entry) -> None:
         if len(self._first) < _FIRST and not self._ring:
             self._first.append(entry)
         else:
             self._ring.append(entry)
+            self._bytes += _ENTRY_BYTES
 
     def _shorten(self) -> None:
-        """Let the oldest reads go, and what stands between them."""
+        """Let the oldest entries go; the newest stays, if only by its size."""
         ring, most = self._ring, self._owner.max_bytes
         while self._bytes > most and ring:
             entry = ring.popleft()
-            self._lost += 1
+            self._bytes -= _ENTRY_BYTES
+            size = 0
             if entry[0] is lines.read_lines:
                 size = len(entry[3])
-                self._bytes -= size + _ENTRY_BYTES
-                self._lost_bytes += size
+                self._bytes -= size
+            if size and not ring and most:
+                ring.append((lines.unkept_read_lines, entry[1], entry[2], size))
+                self._bytes += _ENTRY_BYTES
+                return
+            self._lost += 1
+            self._lost_bytes += size
 
 
 @cache

@@ -30,12 +30,18 @@ __all__ = [
     "read_lines",
     "request_lines",
     "response_lines",
+    "unkept_read_lines",
     "wanted_lines",
 ]
 
 
 def request_lines(
-    at_s: float, request: Request, attempt: int, rung: str, dialect: str
+    at_s: float,
+    request: Request,
+    attempt: int,
+    rung: str,
+    dialect: str,
+    most_bytes: int | None = None,
 ) -> list[Line]:
     """Return a request's lines. They hold its keys: what writes them takes them out."""
     said = RequestSent(
@@ -49,6 +55,8 @@ def request_lines(
     )
     if not request.body:
         return [said]
+    if most_bytes is not None and len(request.body) > most_bytes:
+        return [said, Sent(at_s=at_s, attempt=attempt, size=len(request.body))]
     return [said, Sent(at_s=at_s, attempt=attempt, **bytes_fields(request.body))]
 
 
@@ -76,6 +84,11 @@ def response_lines(
 def read_lines(at_s: float, attempt: int, data: bytes) -> list[Line]:
     """Return the line of a read."""
     return [Read(at_s=at_s, attempt=attempt, **bytes_fields(data))]
+
+
+def unkept_read_lines(at_s: float, attempt: int, size: int) -> list[Line]:
+    """Return the line of a read of which only the size was kept."""
+    return [Read(at_s=at_s, attempt=attempt, size=size)]
 
 
 def delivered_lines(at_s: float, size: int) -> list[Line]:

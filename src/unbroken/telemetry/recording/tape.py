@@ -17,7 +17,14 @@ class Tape(Protocol):
 
     Times are seconds on the teller's monotonic clock. What fails in a tape is told by the tape
     itself, once; it never raises.
+
+    Attributes:
+        only_late: It need not hear of deliveries whose consumer is back at once.
     """
+
+    @property
+    def only_late(self) -> bool:
+        """See above."""
 
     def request(self, request: Request, attempt: int, rung: str, dialect: str, now: float) -> None:
         """A request is about to be sent; see `unbroken.core.recording.RequestSent`."""
@@ -33,8 +40,15 @@ class Tape(Protocol):
     ) -> None:
         """The head of its response came."""
 
-    def read(self, attempt: int, data: bytes, now: float) -> None:
-        """Bytes of its body came."""
+    def read(self, attempt: int, data: bytes, now: float, waited_s: float | None = None) -> None:
+        """Bytes of its body came.
+
+        Args:
+            attempt: The attempt.
+            data: They.
+            now: When.
+            waited_s: How long they were waited for, where that is known.
+        """
 
     def ended(self, attempt: int, how: BodyEndHow, detail: str, now: float) -> None:
         """The attempt is over."""
