@@ -91,6 +91,7 @@ class Gateway:
             ready=lambda: "draining" if self.draining else "",
             active=lambda: self.active_streams,
             page=self._page,
+            flights=lambda: self._telling.flights,
         )
         self._held = Allowance(config.limits.max_buffer_bytes)
         self._closing: set[asyncio.Future[None]] = set()  # the loop alone could forget them

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
+
+from unbroken.gateway.flights import flight_routes
+from unbroken.telemetry.recording.flight import Landed
 
 __all__ = ["ROOT", "control_app", "owns"]
 
@@ -21,14 +24,19 @@ def owns(path: str) -> bool:
 
 
 def control_app(
-    *, ready: Callable[[], str], active: Callable[[], int], page: ASGIApp | None
+    *,
+    ready: Callable[[], str],
+    active: Callable[[], int],
+    page: ASGIApp | None,
+    flights: Callable[[], Sequence[Landed]],
 ) -> ASGIApp:
     """Return the application that answers them.
 
     Args:
         ready: Why no requests should be sent here now; ``""`` if they should.
         active: How many streams run.
-        page: The live page; None serves none.
+        page: The live page; None serves none, and no flights either.
+        flights: The latest streams that failed.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -41,5 +49,6 @@ def control_app(
 
     routes: list[Route | Mount] = [Route("/healthz", healthz), Route("/readyz", readyz)]
     if page is not None:
+        routes += flight_routes(ROOT, flights)
         routes.append(Mount(ROOT, app=page))
     return Starlette(routes=routes)

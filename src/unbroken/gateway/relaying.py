@@ -13,6 +13,7 @@ stream that fails before its first byte still has an HTTP status to say it with.
 from __future__ import annotations
 
 import asyncio
+import time
 from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from unbroken.core.events import ProviderError, TextRun
 from unbroken.core.faults import FaultKind
 from unbroken.core.options import Options
 from unbroken.core.outcome import Outcome
+from unbroken.core.recording import BodyEndHow
 from unbroken.core.request import Request
 from unbroken.drivers.asynchronous import AsyncDriver
 from unbroken.gateway.answers import error_frame, http_error, status_of
@@ -32,6 +34,7 @@ from unbroken.relay.pump import Upstream
 from unbroken.relay.upstream import Answer, UpstreamClient
 from unbroken.telemetry import Callbacks, Observer
 from unbroken.telemetry.health import StreamHealth
+from unbroken.telemetry.recording import Tape, Tapes
 
 __all__ = ["Asked", "Healed", "Said", "open_stream"]
 
@@ -51,6 +54,7 @@ class Asked:
         heartbeat_s: Longest silence downstream, in seconds; None sends no heartbeats.
         observer: Who hears of it beside its health.
         stamp: Sees each request as it goes out, and returns what is sent.
+        tapes: Record it.
     """
 
     request: Request
@@ -60,6 +64,7 @@ class Asked:
     heartbeat_s: float | None = 15.0
     observer: Observer = _NOBODY
     stamp: Callable[[Request], Request] | None = None
+    tapes: Tapes | None = None
 
     @property
     def owned(self) -> bool:
@@ -74,10 +79,14 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
     """
     body: DriverBody | None = None
     answer: Answer | None = None
+    tape = None if asked.tapes is None else asked.tapes.stream(name=health.id)
     if not asked.owned:
+        if tape is not None:
+            tape.request(asked.request, 1, "first", asked.dialect.name, time.monotonic())
         try:
             answer = await _answer(asked)
         except UpstreamError as error:
+            _left_alone(tape, None, "unanswered", str(error))
             health.error(FaultKind.CONNECT_FAILED.value, str(error))
             health.end("failed")
             return _unanswered(asked.dialect.name, error)
@@ -86,6 +95,7 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
             if body.status >= 300:
                 health.error(FaultKind.HTTP_ERROR.value, f"the provider answered {body.status}")
             health.end("failed" if body.status >= 300 else "unread")
+            _left_alone(tape, answer.head, "left", "no stream to be watched: it passes unread")
             return _Watched(answer, asked.options)
     asking = DriverUpstream(upstreams, asked.client, asked.stamp)
     try:
@@ -97,6 +107,7 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
             upstream=asking,
             body=body,
             health=health,
+            tape=tape,
         )
     except Exception as bug:
         if answer is None:
@@ -111,6 +122,17 @@ async def open_stream(asked: Asked, upstreams: Upstreams, health: StreamHealth) 
     except BaseException:
         healed.close()
         raise
+
+
+def _left_alone(tape: Tape | None, head: ResponseHead | None, how: BodyEndHow, detail: str) -> None:
+    """Note on the tape what becomes of a request whose answer no driver reads."""
+    if tape is None:
+        return
+    now = time.monotonic()
+    if head is not None:
+        tape.answered(1, head.status, head.headers, now, head.reason, head.framing)
+    tape.ended(1, how, detail, now)
+    tape.close(now)
 
 
 class Healed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from unbroken.core.request import Request
@@ -21,11 +23,17 @@ from unbroken.gateway.streaming import Run
 from unbroken.journal.base import Meta
 from unbroken.telemetry.access_log import AccessLog, Resends, path_of, stream_facts, stream_hash
 from unbroken.telemetry.health import HealthMonitor, StreamHealth
+from unbroken.telemetry.recording import FlightRecorder, Recorder, Tapes
+from unbroken.telemetry.recording.flight import Landed
 
 __all__ = ["Telling"]
 
 _CLIENTS_ID = re.compile(r"[0-9A-Fa-f-]{8,64}")
 """A request id of the client's that may be logged: a UUID, say, but nothing that is a key."""
+_FLIGHT_BYTES = 16 * 1024
+"""What the flight recorder keeps of a stream: thousands may run at once."""
+_FLIGHTS = 32
+"""How many streams that failed can be asked for at ``/_unbroken/flights``."""
 _TROUBLE = ("journal-down", "journal-full", "journal-lost", "writer-lost")
 """What went wrong with reading streams on: counted, since no stream's figures tell of it."""
 
@@ -38,6 +46,7 @@ class Telling:
 
     Attributes:
         monitor: Watches all streams.
+        tapes: Record all streams: the flight recorder always, and a recorder where asked for.
 
     Raises:
         ConfigError: If OpenTelemetry is asked for and not installed.
@@ -46,6 +55,7 @@ class Telling:
     def __init__(self, config: TelemetryConfig) -> None:
         self.monitor = _monitor(config)
         self._log = self._open(config.access_log)
+        self.tapes: Tapes = _tapes(config)
 
     def _open(self, where: str) -> AccessLog | None:
         if not where:
@@ -61,6 +71,7 @@ class Telling:
             self._log = None
         else:
             self._log = self._open(config.access_log)
+        self.tapes = _tapes(config)
 
     def close(self) -> None:
         """Write and send what is left; waits for a few seconds at most."""
@@ -69,6 +80,11 @@ class Telling:
         close = getattr(self.monitor, "close", None)
         if close is not None:
             close()
+
+    @property
+    def flights(self) -> Sequence[Landed]:
+        """The latest streams that failed; none where all are recorded to a file."""
+        return tuple(getattr(self.tapes, "latest", ()))
 
     @contextlib.contextmanager
     def request(self, exchange: Exchange) -> Iterator[None]:
@@ -108,6 +124,7 @@ class Telling:
         }
         exchange.facts.update(facts)
         stamp = getattr(health, "stamp", None)
+        asked = replace(asked, tapes=self.tapes)
         if self._log is None:
             return asked if stamp is None else replace(asked, stamp=stamp)
         team = health.team or None
@@ -181,6 +198,26 @@ def _request_facts(exchange: Exchange, duration_s: float) -> dict[str, Any]:
         "client_left": True if downstream.lost else None,
         **facts,
     }
+
+
+def _tapes(config: TelemetryConfig) -> Tapes:
+    """Return what records streams.
+
+    Raises:
+        ConfigError: If the folder for recordings cannot be written to.
+    """
+    if not config.record_dir:
+        folder = config.flight_dir or None
+        return FlightRecorder(folder, max_bytes=_FLIGHT_BYTES, keep=_FLIGHTS)
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{secrets.token_hex(2)}"
+    path = Path(config.record_dir) / f"gateway-{stamp}.jsonl"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Recorder(path, contents=config.record_contents, side="gateway")
+    except OSError as error:
+        key, text = "telemetry.record_dir", f"cannot record into it ({error.strerror})"
+        remedy = "name a folder that the gateway may write to"
+        raise ConfigError([Problem(key=key, text=text, remedy=remedy)]) from error
 
 
 def _monitor(config: TelemetryConfig) -> HealthMonitor:

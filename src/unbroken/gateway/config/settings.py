@@ -240,7 +240,9 @@ class JournalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the gateway tells of itself. Nothing of it holds a prompt, an answer or a key.
+    """What the gateway tells of itself.
+
+    Nothing of it holds a key, and nothing a prompt or an answer but a recording that keeps them.
 
     Attributes:
         access_log: Where one JSON line for each request goes: ``-`` is standard output, else
@@ -251,12 +253,22 @@ class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         prices: What a million tokens cost, in any currency; the first entry that fits a stream's
             upstream and model counts. Cost is then in the log and the metrics, also that of
             streams that were cut or cancelled, as far as the provider said what it billed.
+        flight_dir: A folder into which the last reads of each stream that failed are written, for
+            ``unbroken report``; a file each, without contents. Empty writes none.
+        record_dir: A folder into which every stream is recorded, byte for byte, without keys; a
+            file for each worker and start. It grows without end: for hunting a fault, not for
+            always. Empty records nothing.
+        record_contents: What becomes of prompts and answers in recordings: ``removed``,
+            ``hashed`` or ``kept``.
     """
 
     access_log: str = ""
     otlp_endpoint: str = ""
     page: bool = True
     prices: tuple[Price, ...] = ()
+    flight_dir: str = ""
+    record_dir: str = ""
+    record_contents: Literal["removed", "hashed", "kept"] = "removed"
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
