@@ -251,7 +251,7 @@ def test_what_is_said_of_a_stream() -> None:
     assert facts == {
         "outcome": "complete", "stream_bytes": 900, "frames": 12, "tokens": 40,
         "tokens_counted": "usage", "ttft_s": 0.3123, "stream_s": 2.5, "longest_gap_s": 0.75,
-        "attempts": 2, "faults": {"stalled": 1},
+        "attempts": 2, "faults": {"stalled": 1}, "record": "llm/stream-stalled",
         "recoveries": [{"rung": "prefill", "guarantee": "seam-verified", "fault": None}],
         "usage": {"input": 9, "output": 45, "estimated_output": 25},
         "saved_tokens": 20, "upstream_request_ids": ["req_1"],

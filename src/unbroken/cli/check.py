@@ -17,6 +17,7 @@ from unbroken.core import verdict
 from unbroken.core.dialects import DIALECTS
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.outcome import Outcome
+from unbroken.knowledge import records_for
 
 __all__ = ["End", "check"]
 
@@ -163,7 +164,7 @@ def _check_url(
 
 def _print(source: str, outcome: Outcome, as_json: bool, show_text: bool) -> None:
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(outcome.to_dict()) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(outcome.to_dict(records_for)) + b"\n")
         return
     name = "standard input" if source == "-" else source.partition("?")[0]
     console = stdout()

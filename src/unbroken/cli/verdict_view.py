@@ -9,6 +9,7 @@ from rich.text import Text
 from unbroken.cli.screen import amount, line
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.core.outcome import Outcome
+from unbroken.knowledge import records_for
 
 __all__ = ["ADVICE", "verdict_lines"]
 
@@ -38,7 +39,7 @@ ADVICE: dict[FaultKind, str] = {
     FaultKind.CONNECT_FAILED: "check address and network",
     FaultKind.CANCELLED: "nothing; you left",
 }
-"""What to do about each kind; the long form is in the docs' table of faults."""
+"""What to do about each kind; the long form is in the knowledge base."""
 
 _WORDS = {
     "complete": "whole: every part of it finished",
@@ -67,9 +68,11 @@ def verdict_lines(name: str, outcome: Outcome) -> Iterator[Text]:
         yield line(("  ended by  ", "dim"), outcome.stop_reason)
     for fault in outcome.faults:
         yield _fault(fault)
-    if bad:
+    if outcome.fault is not None:
         can = "can" if outcome.recoverable else "will most likely not"
         yield line(("  retry     ", "dim"), f"the same request {can} give the whole answer")
+        for record in records_for(outcome.fault, provider=outcome.dialect, limit=1):
+            yield line(("  more      ", "dim"), f"unbroken explain {record}")
 
 
 def _fault(fault: Fault) -> Text:

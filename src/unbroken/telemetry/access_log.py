@@ -29,6 +29,7 @@ import msgspec
 from unbroken.core.actions import Notice, Reconnecting
 from unbroken.core.outcome import Outcome
 from unbroken.core.request import Request
+from unbroken.knowledge import records_for
 from unbroken.telemetry.health import StreamRow, names_of
 from unbroken.telemetry.health.bill import bill_of
 
@@ -299,6 +300,7 @@ def stream_facts(row: StreamRow, outcome: Outcome | None) -> dict[str, Any]:
     return {
         **facts,
         "faults": faults or None,
+        "record": None if outcome.fault is None else next(iter(records_for(outcome.fault)), None),
         "recoveries": [
             {
                 "rung": each.rung,

@@ -11,6 +11,7 @@ from tests.telemetry.page.serving import Server, Tab
 from tests.telemetry.page.traffic import cut, deliver, finish, reconnecting, stall
 from unbroken.core.faults import Fault, FaultKind
 from unbroken.telemetry.health import HealthMonitor
+from unbroken.telemetry.page.remedies import advice_on
 
 pytest.importorskip("playwright")
 
@@ -27,6 +28,7 @@ def open_page(tab: Tab, server: Server) -> Any:
     return tab.page
 
 
+@pytest.mark.seed("003-health-dashboard")
 def test_figures_move_and_rows_come_and_go(
     tab: Tab, server: Server, monitor: HealthMonitor
 ) -> None:
@@ -65,8 +67,11 @@ def test_a_fault_says_cause_and_remedy(tab: Tab, server: Server, monitor: Health
     finish(health, "failed", Fault.of(FaultKind.PROVIDER_ERROR, "overloaded_error after 3 frames"))
     page.wait_for_selector("#faults >> text=provider-error")
     said = tab.text("#faults")
-    assert "reported an error in the middle of its answer" in said
-    assert "Overload passes" in said
+    advice = advice_on("provider-error", "overloaded_error after 3 frames", "anthropic")
+    assert advice.cause in said
+    assert advice.avoid[1:] in said
+    assert advice.remedy in said
+    assert f"unbroken explain {advice.record}" in said
     assert "overloaded_error after 3 frames" in said
     assert "anthropic · claude-x" in said
     assert "0.0 %" not in figure(tab, "Ended well")

@@ -1,37 +1,34 @@
-"""Every kind of fault has a cause and a remedy."""
+"""Cause and remedy beside every fault of the page: the knowledge base in short."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
-from unbroken.core.course import Course
 from unbroken.core.faults import FaultKind
-from unbroken.telemetry.page.remedies import GIVEN_UP, REMEDIES, remedy_for, title_of
+from unbroken.knowledge import base
+from unbroken.telemetry.page.remedies import advice_on, title_of
 
 
-@pytest.mark.parametrize("kind", FaultKind)
-def test_every_kind_is_explained(kind: FaultKind) -> None:
-    cause, remedy = REMEDIES[kind]
-    for text in (cause, remedy):
-        assert text[0].isupper() or text[0].isdigit()
-        assert text.endswith(".")
-        assert 20 < len(text) < 220
-    assert remedy_for(kind.value) is REMEDIES[kind]
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_every_kind_has_cause_and_remedy(kind: FaultKind) -> None:
+    advice = advice_on(kind.value)
+    assert base().by_id[advice.record].structure.fault_kinds == [kind.value]
+    assert advice.cause.endswith(".")
+    assert advice.avoid.startswith("do not ")
+    assert advice.remedy
 
 
-def test_an_unknown_kind_has_something_too() -> None:
-    assert remedy_for("ValueError").remedy
+def test_what_somebody_else_made_up_has_a_remedy_too() -> None:
+    assert advice_on("ValueError").remedy
+    assert not advice_on("ValueError").record
 
 
-def test_what_the_core_gave_up_is_not_the_providers_fault() -> None:
-    outlet = SimpleNamespace(diverged="it wrote text where a tool call was delivered", refused="")
-    broke = Course._diverged(SimpleNamespace(_outlet=outlet))  # type: ignore[arg-type]
-    assert broke is not None
-    kind, detail = broke.fault.kind.value, broke.fault.detail
-    assert remedy_for(kind, detail) is GIVEN_UP
+def test_a_continuation_that_was_thrown_away_is_not_blamed_on_the_provider() -> None:
+    kind = "protocol-violation"
+    detail = "the attempt was given up: its text is not the continuation"
+    thrown = advice_on(kind, detail)
+    assert thrown.record == "llm/continuation-thrown-away"
     assert title_of(kind, detail) == "protocol-violation (continuation thrown away)"
-    assert remedy_for(kind, "a finish came twice") is REMEDIES[FaultKind.PROTOCOL_VIOLATION]
+    assert advice_on(kind, "a finish came twice").record == "llm/stream-protocol-violation"
     assert title_of(kind, "a finish came twice") == kind
-    assert not any("provider" in text.lower() for text in GIVEN_UP)
+    assert "provider" not in thrown.cause.lower()

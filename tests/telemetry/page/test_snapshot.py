@@ -149,10 +149,9 @@ def test_a_continuation_thrown_away_stands_apart() -> None:
     finish(monitor.start(), "failed", Fault.of(kind, "a finish came twice"))
     finish(monitor.start(), "failed", Fault.of(kind, "the attempt was given up: it differs"))
     groups = snapshots.parts()["faults"]
-    said = {group["kind"]: group["remedy"] for group in groups}  # type: ignore[attr-defined]
-    assert "Tell the provider" in said.pop("protocol-violation")
-    ((_, remedy),) = said.items()
-    assert remedy.startswith("Nothing to do")
+    said = {group["kind"]: group["record"] for group in groups}  # type: ignore[attr-defined]
+    assert said.pop("protocol-violation") == "llm/stream-protocol-violation"
+    assert list(said.values()) == ["llm/continuation-thrown-away"]
 
 
 def test_weather_is_capped_and_hides_no_storm() -> None:

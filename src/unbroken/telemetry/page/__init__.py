@@ -8,6 +8,5 @@ from __future__ import annotations
 from unbroken.telemetry.page.addition import Addition
 from unbroken.telemetry.page.app import asgi_app
 from unbroken.telemetry.page.feed import Feed
-from unbroken.telemetry.page.remedies import REMEDIES, Remedy, remedy_for
 
-__all__ = ["REMEDIES", "Addition", "Feed", "Remedy", "asgi_app", "remedy_for"]
+__all__ = ["Addition", "Feed", "asgi_app"]

@@ -12,7 +12,7 @@ from unbroken.telemetry.health.histogram import Spread
 from unbroken.telemetry.health.report import HealthReport, report_of
 from unbroken.telemetry.health.rows import FaultRow, StreamRow
 from unbroken.telemetry.page.history import KEEP_S, History, Recent
-from unbroken.telemetry.page.remedies import remedy_for, title_of
+from unbroken.telemetry.page.remedies import advice_on, title_of
 
 __all__ = ["Monitor", "Snapshots", "fault_part", "stream_part"]
 
@@ -279,12 +279,14 @@ def _by_kind(faults: Sequence[FaultRow]) -> list[dict[str, object]]:
         found.setdefault(title_of(row.kind, row.detail), []).append(row)
     groups: list[dict[str, object]] = []
     for kind, rows in list(found.items())[:_MOST_KINDS]:
-        remedy = remedy_for(rows[0].kind, rows[0].detail)
+        advice = advice_on(rows[0].kind, rows[0].detail, rows[0].provider)
         groups.append(
             {
                 "kind": kind,
-                "cause": remedy.cause,
-                "remedy": remedy.remedy,
+                "cause": advice.cause,
+                "avoid": advice.avoid,
+                "remedy": advice.remedy,
+                "record": advice.record,
                 "count": len(rows),
                 "latest": [fault_part(row) for row in rows[:_MOST_A_KIND]],
             }

@@ -7,12 +7,14 @@ function create(group) {
   return make("li", {},
     make("h3", {}, make("span", { text: group.kind }), make("span", { class: "often" })),
     make("p", { text: group.cause }),
+    group.avoid ? make("p", { class: "avoid", text: group.avoid }) : null,
     make("p", { class: "remedy", text: group.remedy }),
+    group.record ? make("p", { class: "record" }, make("code", { text: `unbroken explain ${group.record}` })) : null,
     make("ul"));
 }
 
 function update(node, group) {
-  const [head, , , seen] = node.children;
+  const [head, seen] = [node.firstChild, node.lastChild];
   const more = group.count > group.latest.length ? `, the latest ${group.latest.length} here` : "";
   setText(head.lastChild, `${format.count(group.count)} of late${more}`);
   follow(seen, group.latest, { key: (fault) => fault.key, create: createOne, update: () => {} });
