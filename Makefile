@@ -14,6 +14,7 @@ WORKERS ?= -n 4 --dist worksteal
 SEEDS ?= 1000000
 SOAK ?= --streams 10000
 COMPARE ?= --write
+TRIALS ?= --write
 BENCH ?=
 
 DEV := $(VENV)/.set-up-dev
@@ -21,7 +22,7 @@ DEMO := $(VENV)/.set-up-demo
 MADE_FROM := pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts news format bench soak simulate compare docs constraints clean
+.PHONY: help demo test check lint types contracts news format bench soak simulate knowledge compare docs constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +61,9 @@ soak: $(DEV) ## Unbroken against the lab with random faults (SOAK="--streams 100
 simulate: $(DEV) ## the long tests of the core, with progress (SEEDS=1000000, or as many as you like)
 	@SEEDS=$(SEEDS) $(BIN)/python -m pytest -m soak -s --timeout 0 $(PYTEST)
 
+knowledge: $(DEV) ## play every record of the knowledge base in the lab, and write what was measured (TRIALS="--only llm/...")
+	@$(BIN)/python -m trials $(TRIALS)
+
 compare: $(DEV) ## repeat the published comparison (COMPARE="--only openai*" for a part of it)
 	@$(BIN)/python -m compare $(COMPARE)
 
@@ -69,6 +73,7 @@ docs: $(DEV) ## write the generated pages again, then run every command and exam
 	@$(BIN)/python scripts/ladder_table.py
 	@$(BIN)/python scripts/fault_table.py
 	@$(BIN)/python scripts/config_table.py
+	@$(BIN)/python scripts/knowledge_table.py
 	@$(BIN)/python -m pytest tests/docs $(PYTEST)
 
 constraints: $(DEV) ## look for newer versions and pin them
