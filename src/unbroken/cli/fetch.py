@@ -10,7 +10,7 @@ from typing import Any, Literal
 from unbroken.cli.screen import CliError
 from unbroken.cli.sources import read_all
 
-__all__ = ["Fetched", "data_of", "fetch", "headers_of"]
+__all__ = ["Fetched", "all_headers", "data_of", "fetch", "headers_of"]
 
 _MOST_BYTES = 1 << 30
 
@@ -99,7 +99,7 @@ async def _fetch(
     http: Any = import_module("httpx2")
     fetched = Fetched()
     size = 0
-    sent = _all_headers(headers, data)
+    sent = all_headers(headers, data)
     try:
         async with (
             http.AsyncClient(timeout=None) as client,
@@ -128,8 +128,11 @@ async def _fetch(
     return fetched
 
 
-def _all_headers(headers: list[tuple[str, str]], data: bytes | None) -> list[tuple[str, str]]:
-    own = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "unbroken-check"}
+def all_headers(
+    headers: list[tuple[str, str]], data: bytes | None, *, agent: str = "unbroken-check"
+) -> list[tuple[str, str]]:
+    """Return what is sent: our own headers, and those that were asked for in their place."""
+    own = {"accept": "*/*", "accept-encoding": "identity", "user-agent": agent}
     if data is not None:
         own["content-type"] = "application/x-www-form-urlencoded"  # as curl: -H says better
     given = {name.lower() for name, _ in headers}

@@ -56,6 +56,7 @@ class Telling:
         self.monitor = _monitor(config)
         self._log = self._open(config.access_log)
         self.tapes: Tapes = _tapes(config)
+        self._ended: list[Tapes] = []  # of configurations before: streams may still be on them
 
     def _open(self, where: str) -> AccessLog | None:
         if not where:
@@ -71,12 +72,16 @@ class Telling:
             self._log = None
         else:
             self._log = self._open(config.access_log)
+        self._ended.append(self.tapes)
         self.tapes = _tapes(config)
 
     def close(self) -> None:
         """Write and send what is left; waits for a few seconds at most."""
         if self._log is not None:
             self._log.close()
+        for each in (*self._ended, self.tapes):
+            if isinstance(each, Recorder):
+                each.close()
         close = getattr(self.monitor, "close", None)
         if close is not None:
             close()
@@ -213,7 +218,7 @@ def _tapes(config: TelemetryConfig) -> Tapes:
     path = Path(config.record_dir) / f"gateway-{stamp}.jsonl"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Recorder(path, contents=config.record_contents, side="gateway")
+        return Recorder(path, contents=config.record_contents, side="gateway", in_thread=True)
     except OSError as error:
         key, text = "telemetry.record_dir", f"cannot record into it ({error.strerror})"
         remedy = "name a folder that the gateway may write to"
