@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         stream,
         wrap,
     )
+    from unbroken.knowledge import explain
 
 __all__ = [
     "AsyncEventStream",
@@ -75,6 +76,7 @@ __all__ = [
     "async_http_client",
     "check",
     "events",
+    "explain",
     "http_client",
     "iter_text",
     "outcome_of",
@@ -102,6 +104,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(msg)
     if name == "sinks":
         return import_module("unbroken.sinks")  # which sets the name here
+    if name == "explain":
+        knowledge = import_module("unbroken.knowledge")
+        value = globals()[name] = knowledge.explain
+        return value
     from unbroken import api
 
     value = globals()[name] = getattr(api, name)

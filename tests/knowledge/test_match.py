@@ -160,6 +160,15 @@ def test_what_is_told_finds_its_record(text: str, best: str) -> None:
     assert ids(text, TOLD)[0] == best
 
 
+def test_a_wrapping_of_many_words_says_less_all_the_same() -> None:
+    loud = "the pipeline orchestrator relinquished its subscription prematurely"
+    both = known(
+        bare("a/outer", regex=loud, aliases=[loud], structure={"classes": ["APIConnectionError"]}),
+        bare("b/inner", regex="socket hiccup", aliases=["socket hiccup"]),
+    )
+    assert ids(wrapped(loud, "socket hiccup"), both) == ["b/inner", "a/outer"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

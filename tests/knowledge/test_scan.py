@@ -77,6 +77,12 @@ def test_no_text_takes_long(text: str) -> None:
     assert time.process_time() - start < 2.0
 
 
+@pytest.mark.parametrize("before", [16_370, 16_384, 32_760, 49_140])
+def test_a_match_where_blocks_meet(before: int) -> None:
+    text = f"{'x y ' * (before // 4)}{'z' * (before % 4)}upstream prematurely{' z' * 50_000}"
+    assert [number for number, _ in Scanner(PATTERNS).find(text)] == [4]
+
+
 def test_patterns_that_could_hang_are_left_out() -> None:
     scanner = Scanner(["(a+)+beta", "(", "good words"])
     assert [number for number, _ in scanner.problems] == [0, 1]

@@ -17,6 +17,7 @@ from unbroken.cli.ask_output import Format, IfExists, Output, Progress
 from unbroken.cli.ask_view import account_line, notice_again, notice_stall
 from unbroken.cli.screen import CliError, for_terminal, stderr
 from unbroken.cli.sources import read_all
+from unbroken.knowledge import records_for
 from unbroken.sinks.base import SINK_FAILED
 
 __all__ = ["Mode", "Profile", "ask"]
@@ -223,7 +224,7 @@ def _show(stream: unbroken.EventStream, writer: _Writer) -> int:
 
 def _json_of(outcome: unbroken.Outcome) -> dict[str, Any]:
     return {
-        **outcome.to_dict(),
+        **outcome.to_dict(records_for),
         "attempts": len(outcome.attempts),
         "provenance": msgspec.to_builtins(outcome.provenance),
         "first_content_s": outcome.first_content_s,

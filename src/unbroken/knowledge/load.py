@@ -98,7 +98,7 @@ def _new_lock() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    pass
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def base() -> Base:

@@ -23,8 +23,8 @@ _BEFORE, _AFTER = 600, 1000  # of a long line, around a word, what a pattern see
 _BLOCK = 16 * 1024
 _MOST_BLOCKS = 256  # of a longer text they are larger
 _LONG_LINE = 4000  # a block ends with a line, unless that is longer
-_FEW_BLOCKS = 8  # up to here they are looked at one by one, beyond the text as a whole
-_MOST_WHOLE_LOOKS = 100  # over all patterns
+_FEW_BLOCKS = 24  # up to here they are looked at one by one, beyond the text as a whole
+_MOST_WHOLE_LOOKS = 40  # over all patterns
 _MOST_TRIED_BLOCKS = 24  # from the beginning of the text, and as many from its end
 _MOST_LINES = 100_000  # that are looked at, over all patterns
 _MOST_CHARACTERS = 1_500_000  # that are searched in one text, over all patterns
@@ -207,6 +207,8 @@ class _Words(dict[str, int]):
             mask = -1
             for gram in _grams(key[1:]):
                 mask &= self.grams.get(gram, 0)
+                if not mask:
+                    break
         else:
             mask = self.whole.get(key, 0)
         self[key] = mask
@@ -217,6 +219,8 @@ class _Words(dict[str, int]):
         mask = -1
         for key in keys:
             mask &= self[key]
+            if not mask:
+                break
         return mask
 
 

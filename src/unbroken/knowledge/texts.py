@@ -70,7 +70,8 @@ def text_query(text: str) -> Query:
         joined = " ".join(" ".join(line for _, line in lines).split())
         lines.append((None, joined))
     facts = facts_in(line for _, line in lines)
-    facts["ids"] = frozenset(_ID.findall(text)) | {lowered.strip()}
+    named = _ID.findall(text) if "unbroken explain " in text else []
+    facts["ids"] = frozenset((*named, lowered.strip()))
     weights = _weights(text)
     if (kind := text.strip().lower()) in _KINDS:
         facts["kinds"] = (kind,)
