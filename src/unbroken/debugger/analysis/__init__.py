@@ -1,0 +1,1 @@
+"""One pass over a recording: from its lines to a report, in bounded memory."""

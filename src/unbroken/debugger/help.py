@@ -1,0 +1,65 @@
+"""What the knowledge base says of the faults that a report found."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from unbroken.core.faults import Fault, FaultKind
+from unbroken.debugger.facts import AttemptReport, FaultMark, Help, Report
+
+__all__ = ["add_help"]
+
+_MOST_DO_NOTS, _MOST_REMEDIES = 3, 4
+_PROVIDERS = {
+    "api.openai.com": "openai", "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "google", "openrouter.ai": "openrouter",
+    "api.cohere.com": "cohere",
+}  # fmt: skip
+
+
+def add_help(report: Report) -> None:
+    """Put cause, dead ends and remedies beside each fault; nothing where none are known."""
+    try:
+        from unbroken.knowledge.explain import explain_fault
+    except ImportError:  # a part of the package that may be left out
+        return
+    known: dict[tuple[str, str, str, str], Help | None] = {}
+    for stream in report.streams:
+        attempts = {attempt.number: attempt for attempt in stream.attempts}
+        for mark in stream.faults:
+            provider = _provider(attempts.get(mark.attempt))
+            key = (mark.kind, mark.phase, provider, mark.detail)
+            if key not in known:
+                record = explain_fault(_fault(mark), provider=provider, phase=mark.phase)
+                known[key] = None if record is None else _help(record)
+            mark.help = known[key]
+
+
+def _fault(mark: FaultMark) -> Fault:
+    return Fault.of(FaultKind(mark.kind), mark.detail, at_byte=mark.at_byte, frame=mark.frame)
+
+
+def _provider(attempt: AttemptReport | None) -> str:
+    if attempt is None:
+        return ""
+    host = urlsplit(attempt.url).hostname or ""
+    if host.endswith(".openai.azure.com"):
+        return "azure"
+    return "aws" if host.endswith(".amazonaws.com") else _PROVIDERS.get(host, "")
+
+
+def _help(record: object) -> Help:
+    from unbroken.knowledge.record import Record
+
+    assert isinstance(record, Record)
+    best = sorted(record.workarounds, key=lambda known: -known.success_rate)
+    return Help(
+        record=record.id,
+        cause=record.root_cause,
+        do_not=[
+            f"do not {dead.action}, because {dead.why_fails}".rstrip(".")
+            for dead in record.dead_ends[:_MOST_DO_NOTS]
+            if dead.action
+        ],
+        remedies=[known.action for known in best[:_MOST_REMEDIES]],
+    )
