@@ -21,10 +21,18 @@ from unbroken.cli.ask import ask
 from unbroken.cli.check import check
 from unbroken.cli.decode import decode
 from unbroken.cli.demo import demo
+from unbroken.cli.diff import diff
 from unbroken.cli.doctor import doctor
+from unbroken.cli.explain import explain
+from unbroken.cli.knowledge import knowledge_app
 from unbroken.cli.lab import lab_app
+from unbroken.cli.mcp import mcp
+from unbroken.cli.record import record
+from unbroken.cli.replay import replay
+from unbroken.cli.report import report
 from unbroken.cli.screen import CliError, say_error
 from unbroken.cli.serve import serve
+from unbroken.cli.shrink import shrink
 
 __all__ = ["app", "run"]
 
@@ -119,9 +127,12 @@ def _global(
     """
 
 
-for _command in (demo, ask, check, decode, doctor, serve):
+for _command in (
+    demo, ask, check, explain, record, report, replay, shrink, diff, decode, doctor, mcp, serve,
+):  # fmt: skip
     app.command(_command.__name__, help=_help(_command))(_command)
 app.add_typer(lab_app(_help), name="lab")
+app.add_typer(knowledge_app(_help), name="knowledge")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
