@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TARGETS = ["demo", "test", "check", "bench", "soak", "simulate", "knowledge", "compare", "docs", "clean", "help"]
+TARGETS = [
+    "demo", "test", "check", "bench", "soak", "simulate", "knowledge", "compare", "docs", "clean",
+    "help",
+]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 

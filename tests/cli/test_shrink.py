@@ -101,3 +101,9 @@ def test_bad_input_is_one_line(
     ran = unbroken("shrink", *(word.format(path=path) for word in arguments))
     assert ran.code == 2
     assert why in ran.error_line
+
+
+def test_a_test_that_fails_without_the_stream_is_told(unbroken: Command, path: Path) -> None:
+    ran = unbroken("shrink", path, "--test", "false")
+    assert ran.code == 0
+    assert "no frame is left" in ran.error

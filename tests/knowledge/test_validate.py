@@ -160,3 +160,15 @@ def test_every_record_meets_the_published_schema() -> None:
         assert list(validator.iter_errors(json.loads(path.read_text("utf-8")))) == [], path
     for change in ({"confidence": 2}, {"id": "A b"}, {"colour": 1}, {"first_seen": "now"}):
         assert list(validator.iter_errors({**GOOD, **change})), change
+
+
+def test_a_users_record_needs_no_chinese_dead_ends_and_sources() -> None:
+    bare = record(
+        dead_ends=[], sources=[], signature_zh="", root_cause_zh="", workarounds_zh=[],
+        verification_tier="sourced",
+    )  # fmt: skip
+    assert [problem for problem in check_record(bare) if not problem.advice]
+    advised = check_record(bare, own=False)
+    assert len(advised) > 3
+    assert all(problem.advice for problem in advised)
+    assert [p for p in check_record(record(regex="("), own=False) if not p.advice]

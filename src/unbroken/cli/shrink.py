@@ -190,7 +190,7 @@ def shrink(
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
-        _show(found)
+        _show(found, tested=test is not None)
     if found.interrupted and most_tries is None and within is None:
         raise typer.Exit(_INTERRUPTED)
 
@@ -237,13 +237,19 @@ def _size(size: Size) -> str:
     )
 
 
-def _show(found: Shrunk) -> None:
+def _show(found: Shrunk, *, tested: bool) -> None:
     console = stdout()
     if found.flaky:
         say(
             ("warning: ", "yellow"),
             "the test failed on the whole recording once, and not when it was run again: it is"
             " flaky, and what is left may be too much or too little; --repeat N runs it more often",
+        )
+    if found.before.frames and not found.after.frames and tested:
+        say(
+            ("warning: ", "yellow"),
+            "no frame is left: the command fails without any of the stream, so this shows nothing;"
+            " --expect REGEX keeps to the failure that you mean",
         )
     if found.interrupted:
         say(("stopped before nothing more could be left out", "yellow"))

@@ -123,7 +123,7 @@ class Outcome(msgspec.Struct, kw_only=True):
             of the text.
         sink_error: Why the stream's sink failed, or ``""``; what it had got before is kept.
         flight: Of a stream that failed, what the flight recorder kept: the last reads with their
-            times, as lines of a recording. Raw: it holds output, and no key.
+            times, as lines of a recording. It holds prompt and output, and no key.
         frames: Frames dispatched, over all attempts.
         bytes: Body bytes received, over all attempts.
         first_content_s: Seconds from the request to the first content, or None.

@@ -87,7 +87,7 @@ def check_files(
             if path.is_relative_to(DATA) and len(records) == 1:
                 problems += _check_name(path, records[0])
     for file, record in read:
-        problems += check_record(record, file=file)
+        problems += check_record(record, file=file, own=Path(file).is_relative_to(DATA))
     problems += check_together(read, beside=beside)
     return problems, len(read)
 
@@ -139,19 +139,27 @@ def _check_name(path: Path, record: Record) -> Iterator[Problem]:
         )  # fmt: skip
 
 
-def check_record(record: Record, *, file: str = "") -> list[Problem]:
-    """Return what is wrong with a record by itself."""
-    found = [
+def check_record(record: Record, *, file: str = "", own: bool = True) -> list[Problem]:
+    """Return what is wrong with a record by itself.
+
+    Args:
+        record: It.
+        file: Where it stands.
+        own: It is one of the package's. Elsewhere it is good enough without Chinese, dead ends
+            and sources: that is advice then.
+    """
+    needed = [
         *_check_texts(record),
         *_check_pattern(record),
         *_check_numbers(record),
         *_check_words(record),
         *_check_ends(record),
-        *_check_chinese(record),
     ]
+    polish = [*_check_chinese(record), *_check_evidence(record)]
+    polish = [(what, remedy, advice or not own) for what, remedy, advice in polish]
     return [
         Problem(file=file, id=record.id, what=what, remedy=remedy, advice=advice)
-        for what, remedy, advice in found
+        for what, remedy, advice in [*needed, *polish]
     ]
 
 
@@ -166,6 +174,11 @@ def _check_texts(record: Record) -> _Found:
             yield f"{name} is empty", "say it", False
     if record.official_doc_url and not record.official_doc_url.startswith(("https://", "http://")):
         yield "official_doc_url is no address", "begin it with https://", False
+
+
+def _check_evidence(record: Record) -> _Found:
+    if not record.dead_ends:
+        yield "it has no dead ends", "name what people try in vain", False
     if not record.sources and record.verification_tier not in ("ai_generated", "community"):
         tier = record.verification_tier
         yield f"it is {tier}, but names no sources", "name them, or lower verification_tier", False
@@ -273,8 +286,6 @@ def _check_words(record: Record) -> _Found:
 
 
 def _check_ends(record: Record) -> _Found:
-    if not record.dead_ends:
-        yield "it has no dead ends", "name what people try in vain", False
     if not record.workarounds and record.resolvable != "false":
         yield "it has no workarounds", 'name one, or say "resolvable": "false"', False
     for number, end in enumerate(record.dead_ends):

@@ -1,4 +1,4 @@
-"""What is told about streams: the observer protocol, their health, and the live page."""
+"""What is told about streams: observers, their health, recordings, and the live page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from unbroken.telemetry.raw_frames import log_raw_frames
 
 if TYPE_CHECKING:
     from unbroken.telemetry.page import asgi_app
+    from unbroken.telemetry.recording import FlightRecorder, Recorder
 
 __all__ = [
     "Callbacks",
+    "FlightRecorder",
     "HealthMonitor",
     "HealthReport",
     "Observer",
+    "Recorder",
     "StreamHealth",
     "asgi_app",
     "log_raw_frames",
@@ -28,5 +31,9 @@ def __getattr__(name: str) -> Any:
         from unbroken.telemetry.page import asgi_app
 
         return asgi_app
+    if name in ("FlightRecorder", "Recorder"):
+        from unbroken.telemetry import recording
+
+        return getattr(recording, name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
