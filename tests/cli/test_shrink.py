@@ -103,7 +103,12 @@ def test_bad_input_is_one_line(
     assert why in ran.error_line
 
 
-def test_a_test_that_fails_without_the_stream_is_told(unbroken: Command, path: Path) -> None:
-    ran = unbroken("shrink", path, "--test", "false")
+def test_a_test_that_fails_whatever_comes_is_told(unbroken: Command, path: Path) -> None:
+    code = (
+        "import os, urllib.request as u;"
+        "u.urlopen(os.environ['OPENAI_BASE_URL'] + '/chat/completions', b'{}').read();"
+        "raise SystemExit('failed')"
+    )
+    ran = unbroken("shrink", path, "--test", shlex.join([sys.executable, "-c", code]))
     assert ran.code == 0
     assert "no frame is left" in ran.error
