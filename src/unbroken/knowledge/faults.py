@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from unbroken.core.faults import Fault
 from unbroken.knowledge.record import Record, Structure
+
+_STATUS = re.compile(r"\b[45]\d\d\b")
 
 __all__ = ["PROVIDERS", "FaultIndex", "fit", "provider_of"]
 
@@ -93,7 +96,10 @@ def fit(
         score += 2.0 if provider else -0.5
     if structure.statuses:
         if status is None:
-            score += 2.0 if any(_says(detail, code) for code in structure.statuses) else -0.5
+            said = {int(code) for code in _STATUS.findall(detail)}
+            if said and not said.intersection(structure.statuses):
+                return None
+            score += 2.0 if said else -0.5
         elif status not in structure.statuses:
             return None
         else:
@@ -105,7 +111,3 @@ def fit(
     if structure.classes:
         score -= 1.0
     return score
-
-
-def _says(detail: str, status: int) -> bool:
-    return str(status) in detail
