@@ -107,6 +107,8 @@ def test_what_failed_can_be_asked_for_by_address(lab: LabServer, tmp_path: Path)
         missing = httpx2.get(f"{gateway.url}/_unbroken/flights/none.jsonl")
     assert len(listed) == 32, "the latest, and no more"
     assert {each["fault"] for each in listed} == {"connection-reset"}
+    assert {len(each["stream"]) for each in listed} == {12}
+    assert all("…" in each["shown_as"] for each in listed), "as on the page"
     assert [each["ended_at"] for each in listed] == sorted(
         (each["ended_at"] for each in listed), reverse=True
     )

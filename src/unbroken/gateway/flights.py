@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from unbroken.core.recording import encode_line
 from unbroken.telemetry.access_log import stream_hash
+from unbroken.telemetry.page.snapshot import shown_id
 from unbroken.telemetry.recording import masked_lines
 from unbroken.telemetry.recording.flight import Landed
 
@@ -36,7 +37,8 @@ def flight_routes(root: str, latest: Callable[[], Sequence[Landed]]) -> list[Rou
         return JSONResponse(
             [
                 {
-                    "stream": stream_hash(each.name),
+                    "stream": stream_hash(each.name),  # as in the access log
+                    "shown_as": shown_id(each.name),  # as on the page
                     "ended_at": round(each.at, 3),
                     "fault": each.fault,
                     "recording": f"{root}/flights/{stream_hash(each.name)}.jsonl",

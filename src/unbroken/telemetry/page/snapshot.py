@@ -14,7 +14,7 @@ from unbroken.telemetry.health.rows import FaultRow, StreamRow
 from unbroken.telemetry.page.history import KEEP_S, History, Recent
 from unbroken.telemetry.page.remedies import advice_on, title_of
 
-__all__ = ["Monitor", "Snapshots", "fault_part", "stream_part"]
+__all__ = ["Monitor", "Snapshots", "fault_part", "shown_id", "stream_part"]
 
 MOST_ROWS: Final = 100
 _MOST_KINDS = 10
@@ -255,7 +255,7 @@ def stream_part(row: StreamRow) -> dict[str, object]:
         state = "client gone" if row.left else "running"
     return {
         "key": _key(row.id),
-        "id": _short(row.id),
+        "id": shown_id(row.id),
         "provider": row.provider or row.dialect,
         "model": row.model,
         "team": row.team,
@@ -298,7 +298,7 @@ def fault_part(row: FaultRow) -> dict[str, object]:
     """Return what the page shows of one fault."""
     return {
         "key": _key(f"{row.stream} {row.at} {row.kind} {row.attempt}"),
-        "id": _short(row.stream),
+        "id": shown_id(row.stream),
         "at": round(row.at, 1),
         "severity": row.severity,
         "detail": row.detail,
@@ -312,5 +312,6 @@ def _key(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
-def _short(stream_id: str) -> str:
+def shown_id(stream_id: str) -> str:
+    """Return a stream's id as the page shows it: enough to find it by, and no more."""
     return stream_id if len(stream_id) <= 12 else f"{stream_id[:6]}…{stream_id[-4:]}"
