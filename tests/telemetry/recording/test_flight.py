@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,12 @@ def test_nothing_is_kept_where_nothing_may_be() -> None:
     assert flown(FlightRecorder(max_bytes=0), reads=3, size=20).flight == ()
     with pytest.raises(ValueError, match="at least 0"):
         FlightRecorder(max_bytes=-1)
+
+
+def test_a_large_prompt_is_not_held() -> None:
+    recorder = FlightRecorder(max_bytes=4096, keep=1)
+    large = Request(method="POST", url="https://h/v1/chat/completions", body=b"p" * 50_000)
+    flight = flown(recorder, 1, 10, large).flight
+    assert [line.size_bytes for line in flight if isinstance(line, Sent)] == [50_000]
+    held = pickle.dumps((recorder.latest[0].flight._first, recorder.latest[0].flight._ring))
+    assert len(held) < 10_000

@@ -18,6 +18,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+import msgspec
+
 from unbroken.core.masking import LineMask
 from unbroken.core.outcome import Outcome
 from unbroken.core.recording import BodyEndHow, Contents, Line, Lost
@@ -177,8 +179,12 @@ class FlightTape:
         self._lost_bytes = 0
 
     def request(self, request: Request, attempt: int, rung: str, dialect: str, now: float) -> None:
-        most = self._owner.max_bytes  # of a longer body only the size is told
-        self._put((lines.request_lines, now, request, attempt, rung, dialect, most))
+        size = len(request.body)
+        if size > self._owner.max_bytes:  # it would be held for as long as the outcome is
+            request = msgspec.structs.replace(request, body=b"")
+            self._put((lines.request_lines, now, request, attempt, rung, dialect, size))
+        else:
+            self._put((lines.request_lines, now, request, attempt, rung, dialect))
 
     def answered(
         self,

@@ -41,9 +41,18 @@ def request_lines(
     attempt: int,
     rung: str,
     dialect: str,
-    most_bytes: int | None = None,
+    left_out_bytes: int = 0,
 ) -> list[Line]:
-    """Return a request's lines. They hold its keys: what writes them takes them out."""
+    """Return a request's lines. They hold its keys: what writes them takes them out.
+
+    Args:
+        at_s: When.
+        request: It.
+        attempt: Which.
+        rung: How it came about.
+        dialect: What it speaks.
+        left_out_bytes: How large its body was, where that was not kept.
+    """
     said = RequestSent(
         at_s=at_s,
         attempt=attempt,
@@ -53,10 +62,10 @@ def request_lines(
         dialect=dialect,
         rung=rung,
     )
+    if left_out_bytes:
+        return [said, Sent(at_s=at_s, attempt=attempt, size=left_out_bytes)]
     if not request.body:
         return [said]
-    if most_bytes is not None and len(request.body) > most_bytes:
-        return [said, Sent(at_s=at_s, attempt=attempt, size=len(request.body))]
     return [said, Sent(at_s=at_s, attempt=attempt, **bytes_fields(request.body))]
 
 
