@@ -136,6 +136,11 @@ class Flight(Sequence[Line]):
     def __getitem__(self, index: int | slice) -> Line | tuple[Line, ...]:
         return self._lines[index]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Flight | tuple) and self._lines == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment] - as of a list: what it holds may be looked at only
+
     def __repr__(self) -> str:
         # Crash reporters write down the variables of a traceback: no prompt, no output.
         return f"<Flight of {len(self._first) + len(self._ring)} entries>"
