@@ -139,7 +139,7 @@ class Flight(Sequence[Line]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Flight | tuple) and self._lines == tuple(other)
 
-    __hash__ = None  # type: ignore[assignment] - as of a list: what it holds may be looked at only
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         # Crash reporters write down the variables of a traceback: no prompt, no output.
