@@ -184,6 +184,20 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
         store.counts()
 
 
+@pytest.mark.parametrize("value", ["x", -1.5, b"\xff"])
+def test_counts_that_are_none_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    path = tmp_path / "evidence.db"
+    Evidence(path).outcome(outcome(("first", CUT)))
+    with sqlite3.connect(path) as store:
+        store.execute("UPDATE counts SET healed = ?", (value,))
+    with pytest.raises(EvidenceError, match="no store of evidence"):
+        Evidence(path).counts()
+    monkeypatch.setenv("UNBROKEN_EVIDENCE", str(path))
+    assert told_by_evidence("llm/stream-stalled") == ""
+
+
 def test_it_is_off_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UNBROKEN_EVIDENCE", raising=False)
     assert evidence() is None

@@ -162,3 +162,38 @@ def test_no_field_of_the_form_is_idle() -> None:
     only_for_matching = {"regex", "structure"}
     for name in record().__struct_fields__:
         assert name in only_for_matching or by_another_name.get(name, name) in shown
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_reason_has_a_label(lang: str) -> None:
+    from typing import get_args, get_type_hints
+
+    from unbroken.knowledge import Reason
+    from unbroken.knowledge.told import labels
+
+    kinds = get_args(get_type_hints(Reason)["kind"])
+    assert len(kinds) > 9
+    assert [kind for kind in kinds if not labels("en").get(kind) or kind not in labels(lang)] == []
+    assert labels(lang).keys() == labels("en").keys()
+
+
+def test_a_label_that_is_missing_costs_no_answer() -> None:
+    from unbroken.knowledge.told import labels
+
+    assert labels("zh")["not_yet_known"] == "not yet known"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rate"),
+    [
+        ({"workarounds": [{"action": "x", "success_rate": 0.9}]}, 0.9),
+        ({"workarounds": [{"action": "x", "success_rate": n} for n in (0.2, 0.8)]}, 0.8),
+        ({"workarounds": [{"action": "x", "success_rate": 0.9}], "fix_success_rate": 0.3}, 0.3),
+        ({"workarounds": [{"action": "x", "success_rate": n} for n in (0.5, 0.8)]}, 0.5),
+        ({"workarounds": []}, 0.5),
+    ],
+)
+def test_how_often_workarounds_help_is_computed_where_it_is_not_said(
+    fields: dict[str, object], rate: float
+) -> None:
+    assert told(record(**fields)).fix_success_rate == rate

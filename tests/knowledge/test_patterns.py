@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from unbroken.knowledge.patterns import compiled, needs, trouble
+from unbroken.knowledge.patterns import alternatives, compiled, needs, trouble
 
 # pattern, and of each way in which it can match the words; * marks a part of a longer word
 WORDS = [
@@ -84,3 +84,19 @@ def test_what_is_no_pattern_raises() -> None:
         needs("(")
     with pytest.raises(re.error):
         trouble("*a")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        ("left|right", ["left", "right"]),
+        ("a(b|c)d|e", ["a(b|c)d", "e"]),
+        ("[|]x|y", ["[|]x", "y"]),
+        ("[^]|]a|b", ["[^]|]a", "b"]),
+        (r"x\|y|z", [r"x\|y", "z"]),
+        (r"(a)\1|b", [r"(a)\1|b"]),
+        ("(?i)a|b", ["(?i)a|b"]),
+    ],
+)
+def test_alternatives_stand_alone(pattern: str, parts: list[str]) -> None:
+    assert alternatives(pattern) == parts

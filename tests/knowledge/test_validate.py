@@ -101,9 +101,9 @@ def test_advice_is_no_refusal() -> None:
 # the text of a file, and what must be said of it
 FILES = [
     ("{", "no JSON"),
-    ('{"id": "a/b", "id": "a/c"}', "twice"),
+    (json.dumps(GOOD).replace("{", '{"id": "a/b", ', 1), "twice"),
     (json.dumps({**GOOD, "colour": "red"}), "colour"),
-    (json.dumps({**GOOD, "confidence": "high"}), "$.confidence"),
+    (json.dumps({**GOOD, "confidence": "high"}), "confidence: expected"),
     (json.dumps({"id": "a/b/c", "error": {"signature": "x"}}), "knowledge import"),
 ]
 
@@ -172,3 +172,45 @@ def test_a_users_record_needs_no_chinese_dead_ends_and_sources() -> None:
     assert len(advised) > 3
     assert all(problem.advice for problem in advised)
     assert [p for p in check_record(record(regex="("), own=False) if not p.advice]
+
+
+def test_all_that_is_wrong_with_a_file_is_told_at_once(tmp_path: Path) -> None:
+    bad = {
+        **GOOD,
+        "colour": "red",
+        "confidence": "high",
+        "regex": "(gadget+)+ lost its thread",
+        "dead_ends": [{"action": "x", "why_fail": "y", "fail_rate": 3}, {"why_fails": 5}],
+        "last_confirmed": "yesterday",
+        "verification_tier": "sure",
+    }
+    bad.pop("root_cause_zh")
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(bad), "utf-8")
+    problems, count = check_files([path])
+    assert count == 0
+    told = [problem.what for problem in problems if not problem.advice]
+    for what in (
+        "colour: there is no such field",
+        "confidence: expected `float`, got `str`",
+        "dead_ends[0].why_fail: there is no such field (is why_fails meant?)",
+        "dead_ends[0].why_fails: it is missing",
+        "dead_ends[1].action: it is missing",
+        "dead_ends[1].why_fails: expected `str`, got `int`",
+        "verification_tier: invalid enum value 'sure'",
+        "last_confirmed is 'yesterday'",
+        "very long",
+    ):
+        assert any(what in one for one in told), (what, told)
+    assert all(problem.id == GOOD["id"] for problem in problems)
+    assert not any("dead ends" in one for one in told), "they were only not read"
+
+
+def test_what_cannot_be_a_record_at_all_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text('[{"id": "a/b", "x": 1, "x": 2}, {"y": 3}, 7]')
+    told = [problem.what for problem in check_files([path])[0]]
+    assert any("x is there twice" in one for one in told)
+    assert "y: there is no such field" in told
+    assert told.count("signature: it is missing") == 2
+    assert "the record: expected `object`, got `int`" in told

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from unbroken.core.errors import outcome_of
+from unbroken.knowledge.chains import class_weights
 from unbroken.knowledge.facts import Line, Query
 from unbroken.knowledge.outcomes import outcome_query
-from unbroken.knowledge.texts import OUTER, facts_in, middle_of
+from unbroken.knowledge.texts import facts_in, middle_of
 
 __all__ = ["exception_query"]
 
@@ -36,15 +37,15 @@ _OURS = frozenset(("StreamingError", "IncompleteStreamError", "StreamTimeoutErro
 
 
 def exception_query(error: BaseException) -> Query:
-    """Return what an exception says; what wraps a cause counts for less than the cause."""
+    """Return what an exception says; of a chain, the most specific one counts most."""
     chain = list(_causes(error))
     texts: list[tuple[str, float]] = []
     classes: dict[str, float] = {}
     statuses: set[int] = set()
     codes: set[str] = set()
     providers: set[str] = set()
-    for depth, one in enumerate(chain):
-        weight = 1.0 if depth == len(chain) - 1 else OUTER
+    counts = class_weights([type(one).__name__ for one in chain])
+    for one, weight in zip(chain, counts, strict=True):
         names = [kind.__name__ for kind in type(one).__mro__ if kind.__name__ not in _PLAIN]
         for steps, name in enumerate(names):
             classes[name] = max(classes.get(name, 0.0), weight * 0.5**steps)
@@ -55,7 +56,7 @@ def exception_query(error: BaseException) -> Query:
         providers.update(_providers_of(one))
     outcome = outcome_of(error)
     told = outcome_query(outcome) if outcome is not None else Query()
-    said = facts_in(text for text, _ in texts)
+    said = facts_in(texts)
     lines = [
         Line(text=middle_of(text).lower(), weight=weight) for text, weight in texts if text.strip()
     ]

@@ -42,6 +42,10 @@ class Query:
         not_providers: Who cannot have.
         phases: Where in the answer.
         details: Details of faults, in lower case.
+        places: In which parts of a program it was: of which fault kinds a failure is there, and of
+            which it is not.
+        frames: What a traceback's frames say of the program: ``elsewhere`` if they name a part that
+            has nothing to do with models, else ``""``.
         live: Whether this comes from a failure itself and not from words about one.
     """
 
@@ -59,4 +63,6 @@ class Query:
     not_providers: frozenset[str] = frozenset()
     phases: frozenset[str] = frozenset()
     details: str = ""
+    places: tuple[tuple[frozenset[str], frozenset[str]], ...] = ()
+    frames: str = ""
     live: bool = False

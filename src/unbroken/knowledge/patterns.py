@@ -19,7 +19,17 @@ from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-__all__ = ["FLAGS", "LEAST_LETTERS", "Way", "Word", "analysed", "compiled", "needs", "trouble"]
+__all__ = [
+    "FLAGS",
+    "LEAST_LETTERS",
+    "Way",
+    "Word",
+    "alternatives",
+    "analysed",
+    "compiled",
+    "needs",
+    "trouble",
+]
 
 FLAGS = re.IGNORECASE | re.MULTILINE
 LEAST_LETTERS = 4
@@ -28,6 +38,8 @@ _MOST_INNER_WAYS = 512  # the same of a group; beyond, it counts for nothing
 _UNBOUNDED = 1000  # a repeat that may be longer than this counts as one without end
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
+# Of a pattern that must stay whole: references, flags, names.
+_TOGETHER = re.compile(r"\\[1-9]|\(\?(?:P|[aiLmsux-]|\(|#)")
 # What is no literal: OPEN may be a letter or nothing, SHUT is neither.
 _OPEN, _SHUT = "\ue000", "\ue001"
 _MARKS = re.compile(f"[{_OPEN}{_SHUT}]+")
@@ -78,6 +90,28 @@ def analysed(pattern: str) -> tuple[list[Way], str | None]:
     tree = _tree(pattern)
     repeats = any(mark in pattern for mark in "*+{")
     return list(dict.fromkeys(_needs(tree))), _trouble(tree, inside=False) if repeats else None
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Return a pattern's alternatives, each a pattern; itself where they cannot stand alone."""
+    if "|" not in pattern or _TOGETHER.search(pattern):
+        return [pattern]
+    found = [""]
+    depth, within, at = 0, False, 0
+    while at < len(pattern):
+        piece = pattern[at : at + 2] if pattern[at] == "\\" else pattern[at]
+        at += len(piece)
+        if within:
+            within = piece != "]" or found[-1].endswith(("[", "[^"))
+        elif piece == "[":
+            within = True
+        elif piece in "()":
+            depth += 1 if piece == "(" else -1
+        elif piece == "|" and depth == 0:
+            found.append("")
+            continue
+        found[-1] += piece
+    return found
 
 
 def needs(pattern: str) -> list[Way]:

@@ -12,9 +12,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 
-from unbroken.knowledge.patterns import LEAST_LETTERS, Way, Word, analysed, compiled
+from unbroken.knowledge.patterns import (
+    LEAST_LETTERS,
+    Way,
+    Word,
+    alternatives,
+    analysed,
+    compiled,
+)
 
 __all__ = ["Scanner"]
 
@@ -43,10 +49,11 @@ def _key(word: Word) -> str:
 class _Way:
     """A way of a pattern, as the scan goes through it."""
 
-    __slots__ = ("also", "keys", "number", "seek", "words")
+    __slots__ = ("also", "either", "keys", "number", "part", "seek", "words")
 
-    def __init__(self, number: int, way: Way) -> None:
+    def __init__(self, number: int, part: int, way: Way) -> None:
         self.number = number
+        self.part = part  # which alternative of the pattern
         self.keys = tuple(map(_key, sorted(way.words)))
         # What lines are found by: the longest literal, which may hold several of the words.
         self.seek = way.literal
@@ -54,14 +61,26 @@ class _Way:
         self.also = tuple(
             tuple(tuple(map(_key, sorted(words))) for words in part) for part in way.also
         )
+        self.either = tuple(
+            tuple(tuple(key.lstrip(_PART) for key in keys) for keys in part) for part in self.also
+        )
 
     def is_in(self, text: str, start: int, end: int) -> bool:
         """Whether a line that holds the literal has the other words too."""
         find = text.find
-        return all(find(word, start, end) >= 0 for word in self.words) and all(
-            any(all(find(key.lstrip(_PART), start, end) >= 0 for key in keys) for keys in part)
-            for part in self.also
-        )
+        for word in self.words:
+            if find(word, start, end) < 0:
+                return False
+        for part in self.either:
+            for words in part:
+                for word in words:
+                    if find(word, start, end) < 0:
+                        break
+                else:
+                    break  # this set of words is there
+            else:
+                return False
+        return True
 
 
 class Scanner:
@@ -78,37 +97,43 @@ class Scanner:
     def __init__(self, patterns: Sequence[str]) -> None:
         self.problems: list[tuple[int, str]] = []
         self._patterns = patterns
-        self._made: dict[int, re.Pattern[str]] = {}
-        wanted: list[tuple[int, list[Way]]] = []
+        self._made: dict[tuple[int, int], re.Pattern[str]] = {}
+        self._parts_of: dict[int, list[str]] = {}
+        wanted: list[tuple[int, list[tuple[int, Way]]]] = []
         for number, pattern in enumerate(patterns):
             if not pattern:
                 continue
+            # Each alternative by itself is far faster than all of them on each line for one's word.
+            parts = alternatives(pattern)
             try:
-                ways, why = analysed(pattern)
+                read = [analysed(part) for part in parts]
             except (re.error, OverflowError, RecursionError) as error:
                 self.problems.append((number, f"it is no pattern: {error}"))
                 continue
-            if why is not None:
+            if (why := next((why for _, why in read if why is not None), None)) is not None:
                 self.problems.append((number, why))
                 continue
-            wanted.append((number, ways))
-        common = Counter(word for _, ways in wanted for way in ways for word in way.words)
+            if len(parts) > 1:
+                self._parts_of[number] = parts
+            numbered = [(at, way) for at, (ways, _) in enumerate(read) for way in ways]
+            wanted.append((number, numbered))
+        common = Counter(word for _, ways in wanted for _, way in ways for word in way.words)
         self._whole: dict[str, list[_Way]] = defaultdict(list)
         self._parts: dict[str, list[_Way]] = defaultdict(list)
         self._unindexed: list[int] = []
-        parts: list[tuple[str, _Way]] = []
-        for number, ways in wanted:
-            if not all(way.words for way in ways):
+        found: list[tuple[str, _Way]] = []
+        for number, numbered in wanted:
+            if not all(way.words for _, way in numbered):
                 self._unindexed.append(number)
                 continue
-            for way in ways:
+            for part, way in numbered:
                 key = min(way.words, key=lambda word: (common[word], -len(word.text), word))
                 if key.whole:
-                    self._whole[key.text].append(_Way(number, way))
+                    self._whole[key.text].append(_Way(number, part, way))
                 else:
-                    parts.append((key.text, _Way(number, way)))
-        grams = Counter(gram for text, _ in parts for gram in _grams(text))
-        for text, made in parts:
+                    found.append((key.text, _Way(number, part, way)))
+        grams = Counter(gram for text, _ in found for gram in _grams(text))
+        for text, made in found:
             self._parts[min(_grams(text), key=lambda gram: grams[gram])].append(made)
 
     def find(self, text: str, *, everywhere: bool = False) -> Iterator[tuple[int, re.Match[str]]]:
@@ -121,7 +146,7 @@ class Scanner:
         words = _Words(text)
         left, lines, whole = _MOST_CHARACTERS, _MOST_LINES, _MOST_WHOLE_LOOKS
         done: set[int] = set()
-        for _, mask, way in sorted(self._candidates(words), key=itemgetter(0)):
+        for _, mask, way in sorted(self._candidates(words), key=_in_order):
             if way.number in done and not everywhere:
                 continue
             blocks = [words.blocks[number] for number in _numbers(mask)]
@@ -138,21 +163,30 @@ class Scanner:
                 if not way.is_in(text, start, end):
                     continue
                 left -= end - start
-                if (found := self._search(way.number, text, start, end)) is not None:
+                if (found := self._search(way.number, way.part, text, start, end)) is not None:
                     done.add(way.number)
                     yield way.number, found
                     if not everywhere:
                         break
         if len(text) <= _MOST_UNINDEXED:
             for number in self._unindexed:
-                if (found := self._search(number, text, 0, len(text))) is not None:
+                if (found := self._search(number, None, text, 0, len(text))) is not None:
                     yield number, found
 
-    def _search(self, number: int, text: str, start: int, end: int) -> re.Match[str] | None:
-        made = self._made.get(number)
+    def _search(
+        self, number: int, part: int | None, text: str, start: int, end: int
+    ) -> re.Match[str] | None:
+        key = number, -1 if part is None else part
+        made = self._made.get(key)
         if made is None:
-            made = self._made[number] = compiled(self._patterns[number])
-        return made.search(text, start, end)
+            parts = self._parts_of.get(number) if part is not None else None
+            source = parts[part] if parts and part is not None else self._patterns[number]
+            made = self._made[key] = compiled(source)
+        found = made.search(text, start, end)
+        if found is None or part is None or number not in self._parts_of:
+            return found
+        # What the pattern as a whole finds there is what counts, whichever of its words led to it.
+        return self._search(number, None, text, start, end) or found
 
     def _candidates(self, words: _Words) -> Iterator[tuple[int, int, _Way]]:
         """Yield what may be in the text: in how many blocks, and in which."""
@@ -161,6 +195,11 @@ class Scanner:
         if self._parts:
             for gram in words.grams.keys() & self._parts.keys():
                 yield from _possible(self._parts[gram], words)
+
+
+def _in_order(candidate: tuple[int, int, _Way]) -> tuple[int, int, int]:
+    """Sort the rarest first, and otherwise always alike."""
+    return candidate[0], candidate[2].number, candidate[2].part
 
 
 def _possible(ways: list[_Way], words: _Words) -> Iterator[tuple[int, int, _Way]]:
@@ -172,6 +211,8 @@ def _possible(ways: list[_Way], words: _Words) -> Iterator[tuple[int, int, _Way]
             either = 0
             for keys in part:
                 either |= words.meet(keys)
+                if either & mask == mask:
+                    break
             mask &= either
         if mask:
             yield mask.bit_count(), mask, way
@@ -216,9 +257,10 @@ class _Words(dict[str, int]):
 
     def meet(self, keys: tuple[str, ...]) -> int:
         """Return the blocks that may hold all of these."""
-        mask = -1
+        mask, get = -1, self.get
         for key in keys:
-            mask &= self[key]
+            known = get(key)
+            mask &= self[key] if known is None else known
             if not mask:
                 break
         return mask

@@ -17,11 +17,17 @@ from heapq import nlargest
 from itertools import pairwise
 from operator import itemgetter
 
+from unbroken.knowledge.chains import EVERYDAY
 from unbroken.knowledge.query import Line
 from unbroken.knowledge.record import Record
 
 __all__ = ["Similar", "features"]
 
+_EVERYDAY_ERROR = re.compile(
+    r"(?:uncaught )?(?:type|key|value|index|attribute|name|reference|range)error\b|cannot read "
+)
+_QUOTED = re.compile(r"['\"`]([\w.-]{1,40})['\"`]")
+_OTHER_QUOTED = 0.4  # for an everyday error about something else than what is quoted
 _TOKEN = re.compile(r"[a-z0-9_]+|[\u3400-\u9fff]")
 # Words of errors and logs of every kind: rare among our records perhaps, but not in the world.
 _EVERYDAY = frozenset(  # as a text, to be read
@@ -35,7 +41,8 @@ _EVERYDAY = frozenset(  # as a text, to be read
     return returned run runtime runtimeerror server set should some str string such than that the
     then there this time timed timeout to too traceback try trying type typeerror unable unexpected
     unknown up use used user using valid value valueerror values version warning was were when which
-    while will with without write you your
+    while will with without write you your properties property undefined reading null concatenate
+    str subscriptable length panic runtime
     """.split()  # noqa: SIM905
 )
 _EVERYDAY_WORTH = 0.35
@@ -70,6 +77,7 @@ class Similar:
     def __init__(self, records: Sequence[Record]) -> None:
         self._of: list[int] = []  # the record of each document
         self._features: list[frozenset[str]] = []
+        self._quoted: list[frozenset[str]] = []  # of everyday errors: what alone tells
         having: dict[str, set[int]] = defaultdict(set)
         documents: dict[str, list[int]] = defaultdict(list)
         for at, record in enumerate(records):
@@ -81,6 +89,9 @@ class Similar:
                 number = len(self._of)
                 self._of.append(at)
                 self._features.append(found)
+                classes = record.structure.classes
+                everyday = _EVERYDAY_ERROR.match(text) or (classes and EVERYDAY.issuperset(classes))
+                self._quoted.append(frozenset(_QUOTED.findall(text)) if everyday else frozenset())
                 for feature in found:
                     having[feature].add(at)
                     documents[feature].append(number)
@@ -113,6 +124,8 @@ class Similar:
             seen.add(held)
             for document, likeness in self._like(held):
                 likeness *= line.weight
+                if any(name not in line.text for name in self._quoted[document]):
+                    likeness *= _OTHER_QUOTED
                 at = self._of[document]
                 if likeness >= _LEAST and (at not in best or likeness > best[at][0]):
                     best[at] = (likeness, document, held, line)

@@ -7,31 +7,35 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from unbroken.core.faults import FaultKind
+from unbroken.knowledge.chains import line_weights
 from unbroken.knowledge.facts import Line, Query
+from unbroken.knowledge.places import frames_in, places_in
 
-__all__ = ["CODE", "OUTER", "facts_in", "middle_of", "text_query"]
+__all__ = ["CODE", "facts_in", "middle_of", "text_query"]
 
 _MOST_LINES = 120  # of a text that are looked at word by word
 _MOST_LOG_LINES = 60  # the same, of a text that is longer
 _MOST_LINE = 1000  # characters of one such line
 _AROUND = 250  # characters before and after a word for trouble, of a line of a long text
 _SHORT_TEXT = 4000  # up to here a text is read as one line as well: messages get wrapped
-OUTER = 0.5
-"""How much what wraps a cause counts; the cause counts 1."""
-
+_FRAMED_TEXT = 16_000  # up to here frames of tracebacks are looked at
 _TROUBLED = (
     "error", "exception", "fail", "timeout", "timed out", "refused", "reset", "closed", "abort",
     "terminated", "unexpected", "overloaded", "premature", "incomplete", "truncated",
 )  # fmt: skip
 _PER_WORD = 30
 _JOINED = 0.9  # for what is only found across the ends of lines
-_WRAPPED = "The above exception was the direct cause of the following exception"
 _CLASS = re.compile(r"\b(?:[a-z_][\w]*\.)*([A-Z][A-Za-z0-9]{3,60}|timeout)\b")
 _STATUS = re.compile(
-    r"(?:\bhttp(?:/\d(?:\.\d)?)?|\bstatus(?:[ _]?code)?|\berror(?: code)?|\bcode|\breturned"
-    r"|\banswered|\bresponse)\W{1,4}([1-5]\d\d)\b"
-    r"|\b([45]\d\d)\W{1,3}(?:bad |gateway|service|too many|internal|not found|unauthorized"
-    r"|forbidden|overloaded|unavailable|error\b|status)",
+    r"(?:\bhttp(?:/\d(?:\.\d)?)?|\bstatus(?:[ _]?code)?|\berror(?: code)?|\bcode"
+    r"|\breturn(?:s|ed|ing)?|\banswer(?:s|ed)|\bresponse|\bgot|\bgets?|\breceiv(?:es|ed|ing)"
+    r"|\brespond(?:s|ed)(?: with)?|\bthrow(?:s|n|ing)?|\bread|返回|状态码|错误码?|报错?)"
+    r"(?:[ _]?(?:an?|http|status|code|error|with)){0,3}\W{0,4}(?<!\d)([1-5]\d\d)"
+    r"(?![\w.]?\d|\w*[a-z]|[ -]?(?:ms|s|sec|seconds|tokens?|bytes?|chars?|characters|chunks?"
+    r"|events?|frames?|lines?|times|items|[kmg]i?b|%)\b)"
+    r"|(?<![\w.:#-])([45]\d\d)(?:\W{1,3}(?:bad |gateway|service|too many|internal|not found"
+    r"|unauthorized|forbidden|overloaded|unavailable|error\b|status|client error|server error"
+    r"|method not|origin|payment|request|conflict|timeout|time-out)|错误)",
     re.IGNORECASE,
 )
 _ONLY_STATUS = re.compile(r"\s*(?:http\s*)?([45]\d\d)\s*", re.IGNORECASE)
@@ -69,16 +73,21 @@ def text_query(text: str) -> Query:
     if len(text) <= _SHORT_TEXT and "\n" in text.strip():
         joined = " ".join(" ".join(line for _, line in lines).split())
         lines.append((None, joined))
-    facts = facts_in(line for _, line in lines)
+    weights = line_weights(text)
+    facts = facts_in(
+        (line, 0.0 if number is None else weights[number - 1] if weights else 1.0)
+        for number, line in lines
+    )
     named = _ID.findall(text) if "unbroken explain " in text else []
     facts["ids"] = frozenset((*named, lowered.strip()))
-    weights = _weights(text)
     if (kind := text.strip().lower()) in _KINDS:
         facts["kinds"] = (kind,)
     if only := _ONLY_STATUS.fullmatch(text):
         facts["statuses"] = frozenset((int(only[1]),))
     return Query(
         text=lowered,
+        places=places_in(text, (line for _, line in lines)) if len(text) <= _FRAMED_TEXT else (),
+        frames=frames_in(text) if len(text) <= _FRAMED_TEXT else "",
         weights=weights,
         numbered=True,
         lines=tuple(
@@ -91,26 +100,6 @@ def text_query(text: str) -> Query:
         ),
         **facts,
     )
-
-
-def _weights(text: str) -> tuple[float, ...]:
-    """Return how much each line of a text counts, or nothing where all count alike.
-
-    A traceback tells the cause first, and below it what wraps it.
-    """
-    if _WRAPPED not in text:
-        return ()
-    weights: list[float] = []
-    outer = ended = False
-    for line in text.split("\n"):
-        if _WRAPPED in line:
-            outer, ended = True, False
-        elif line.startswith("Traceback (") and ended:
-            outer = False  # another one
-        elif outer and line[:1].strip() and not line.startswith("Traceback ("):
-            ended = True  # its last line was this, or is yet to come
-        weights.append(OUTER if outer else 1.0)
-    return tuple(weights)
 
 
 def _lines_of_interest(text: str) -> Iterator[tuple[int, str]]:
@@ -167,16 +156,16 @@ def middle_of(line: str) -> str:
     return f"{line[: _MOST_LINE // 2]} {line[-_MOST_LINE // 2 :]}"
 
 
-def facts_in(lines: Iterable[str]) -> dict[str, Any]:
-    """Return what lines say, as fields of a query."""
+def facts_in(lines: Iterable[tuple[str, float]]) -> dict[str, Any]:
+    """Return what lines say, each with how much it counts, as fields of a query."""
     classes: dict[str, float] = {}
     statuses: set[int] = set()
     codes: set[str] = set()
     kinds: dict[str, None] = {}
     providers: set[str] = set()
-    for line in lines:
-        for found in _CLASS.finditer(line):
-            classes[found[1]] = 1.0
+    for line, weight in lines:
+        for found in _CLASS.finditer(line) if weight else ():
+            classes[found[1]] = max(classes.get(found[1], 0.0), weight)
         for found in _STATUS.finditer(line):
             statuses.add(int(found[1] or found[2]))
         codes.update(code.lower() for code in CODE.findall(line))
