@@ -70,6 +70,7 @@ def test_a_stall_behind_pings_is_the_providers(lab: LabServer) -> None:
     stream = told(lab.url, f"lab/stall.comment@20t;{PACE}", leave_after=25)
     assert stream.status == "cancelled"
     assert stream.attempts[0].pings >= 2
+    assert stream.verdict.where == "provider"
     assert any(
         "without content" in entry.text or "pings" in entry.text for entry in stream.timeline
     )
@@ -80,7 +81,7 @@ def test_silence_without_pings_is_not_known(lab: LabServer) -> None:
     assert stream.fault is not None
     assert stream.fault.kind == "stalled"
     assert stream.verdict.where == "unknown"
-    assert {other.where for other in stream.verdict.others} == {"provider", "network"}
+    assert {other.where for other in stream.verdict.others} == {"provider", "network", "consumer"}
 
 
 def test_a_slow_reader_is_named(lab: LabServer) -> None:
@@ -161,6 +162,8 @@ def test_nginxs_read_timeout(lab: LabServer, tmp_path: Path, plan: str, answer: 
 
 def test_nobody_listens() -> None:
     stream = told("http://127.0.0.1:9", "lab/ok;tokens=9")
+    assert "refused" in stream.verdict.headline
+    assert stream.verdict.others[0].where == "consumer"
     assert stream.fault is not None
     assert stream.fault.kind == "connect-failed"
     assert stream.verdict.where == "network"

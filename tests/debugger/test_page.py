@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ def broken() -> list[Line]:
     return attempt([*reads, (16.2, b"data: {broken\n\n"), (16.3, delta("x"))], how="reset")
 
 
-def opened(browser: Any, path: Path, lines: list[Line], **context: Any) -> Tab:
+def opened(browser: Any, path: Path, lines: list[Line], *, charts: int = 5, **context: Any) -> Tab:
     path.write_text(report(lines).html(), "utf-8")
     tab = Tab(browser, f"file://{path.parent}", **context)
     tab.page.goto(f"file://{path}")
-    tab.wait_for("() => document.querySelectorAll('.js-plotly-plot').length >= 5")
+    tab.wait_for(f"() => document.querySelectorAll('.js-plotly-plot').length >= {charts}")
     tab.page.wait_for_timeout(200)
     return tab
 
@@ -124,11 +125,55 @@ def test_several_streams_are_listed_and_drawn_as_they_come_into_sight(
 ) -> None:
     lines = [line for n in range(1, 6) for line in attempt(whole("a", "b"), stream=n)]
     lines += attempt([delta("a")], stream=6)
-    tab = opened(browser, tmp_path / "r.html", lines)
+    tab = opened(browser, tmp_path / "r.html", lines, charts=1)
     assert tab.page.locator(".list tbody tr").count() == 6
     tab.page.get_by_role("link", name="6", exact=True).click()
     tab.wait_for("() => document.querySelector('#s6 .js-plotly-plot') !== null")
     assert tab.errors == []
+    tab.context.close()
+
+
+def test_of_many_streams_a_few_stand_open(browser: Any, tmp_path: Path) -> None:
+    lines = [
+        line
+        for n in range(1, 31)
+        for line in attempt([delta("a")] if n % 3 == 0 else whole("a", "b"), stream=n)
+    ]
+    tab = opened(browser, tmp_path / "r.html", lines, charts=1)
+    opened_ones = "() => [...document.querySelectorAll('.stream[open]')].map((s) => s.id)"
+    assert tab.page.evaluate(opened_ones) == ["s3", "s6"]
+    assert tab.page.evaluate("document.documentElement.scrollHeight") < 12_000
+    tab.page.get_by_role("link", name="4", exact=True).click()
+    tab.wait_for("() => document.querySelector('#s4 .js-plotly-plot') !== null")
+    width = "() => document.querySelector('#s4 .js-plotly-plot').clientWidth"
+    assert tab.page.evaluate(width) > 300
+    assert tab.errors == []
+    tab.context.close()
+
+
+def test_names_of_bars_stand_apart_on_a_phone(browser: Any, tmp_path: Path) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True}
+    tab = opened(browser, tmp_path / "r.html", broken(), **phone)
+    boxes = tab.page.evaluate(
+        "() => [...document.querySelectorAll('[data-chart=histogram] .xtick')].map((t) => {"
+        " const b = t.getBoundingClientRect(); return [b.left, b.right]; })"
+    )
+    assert len(boxes) >= 2
+    boxes.sort()
+    assert all(right < left for (_, right), (left, _) in pairwise(boxes))
+    tab.context.close()
+
+
+def test_a_warning_is_drawn_as_one(browser: Any, tmp_path: Path) -> None:
+    lines = attempt([(0.5, delta("a")), (0.6, delta("b")), (20.0, delta("c"))], how="left")
+    lines[-1].at_s = 50.0  # type: ignore[union-attr]
+    tab = opened(browser, tmp_path / "r.html", lines)
+    symbols = tab.page.evaluate(
+        "() => document.querySelector('[data-chart=waterfall]').data"
+        ".find((d) => d.name === 'faults').marker.symbol"
+    )
+    assert symbols == ["triangle-up"]
+    assert "30.0 s" in tab.text(".figures")
     tab.context.close()
 
 

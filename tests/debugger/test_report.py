@@ -362,6 +362,89 @@ def test_behind_a_hole_what_can_be_known_is_known() -> None:
     assert "20,000 bytes" in stream.notes[0]
 
 
+def flown() -> list[Line]:
+    """A ring that lost its beginning: the head, and then only the newest lines."""
+    lines = attempt([], how=None)
+    lines.append(Lost(at_s=1.26, lines=513, size=108_691))
+    lines.append(Read(at_s=1.26, text=delta("z" * 50).decode()[30:]))
+    lines += [Read(at_s=1.3 + 0.01 * n, text=delta("y").decode()) for n in range(20)]
+    lines.append(End(at_s=1.5, how="eof"))
+    lines.append(
+        OutcomeSeen(
+            at_s=1.5,
+            status="failed",
+            faults=[
+                FaultSeen(
+                    kind="truncated-between-events", detail="after 601 frames (112,000 bytes)",
+                    attempt=1,
+                )
+            ],
+        )
+    )  # fmt: skip
+    return lines
+
+
+def test_what_was_lost_has_no_times() -> None:
+    found = report(flown())
+    stream, only = found.streams[0], found.streams[0].attempts[0]
+    assert only.first_byte_s is None
+    assert only.first_event_s is None
+    assert only.first_content_s is None
+    assert stream.first_content_s is None
+    assert only.unseen_s == pytest.approx(1.26)
+    assert "before 1.26 s: not kept" in " ".join(found.text().split())
+    assert not [mark for mark in stream.marks if mark.kind in ("first-byte", "first-content")]
+    assert stream.longest_gap_s < 0.1
+    assert stream.stalls == []
+
+
+def test_what_was_lost_is_counted() -> None:
+    found = report(flown())
+    stream = found.streams[0]
+    assert stream.attempts[0].pings == 0  # a torn half of a frame is none
+    assert any("601 frames" in sentence for sentence in stream.verdict.evidence)
+    assert not any("20 frames" in sentence for sentence in stream.verdict.evidence)
+    assert "after 20 frames" not in found.text()
+    assert "(and 108.7 kB not)" in found.text()
+
+
+def test_a_healed_stream_of_which_the_break_was_lost() -> None:
+    lines = attempt([], how=None)
+    lines.append(Lost(at_s=3.88, lines=1908, size=402_000))
+    lines += [Read(at_s=3.88 + 0.01 * n, attempt=2, text=delta("y").decode()) for n in range(9)]
+    lines.append(Read(at_s=4.0, attempt=2, text=(finish() + b"data: [DONE]\n\n").decode()))
+    lines.append(End(at_s=4.0, attempt=2, how="left"))
+    said = "the connection failed after 601 frames"
+    seen = [FaultSeen(kind="connection-reset", detail=said, attempt=1)]
+    lines.append(OutcomeSeen(at_s=4.0, status="complete", recoveries=1, faults=seen))
+    found = report(lines)
+    stream = found.streams[0]
+    assert stream.healed
+    (fault,) = stream.faults
+    assert not fault.exact
+    assert stream.attempts[0].ended_s is None
+    words = " ".join(stream.verdict.evidence)
+    assert "601 frames" in words
+    assert "0 frames" not in words
+    assert "after the request" not in words
+    assert stream.verdict.where == "network"  # and no limit: nobody knows when it was cut
+    assert stream.verdict.suspects == []
+    assert "connection-reset before 3.88 s" in found.text()
+
+
+def test_a_cut_whose_time_was_lost_fits_no_limit() -> None:
+    lines = attempt([], how=None)
+    lines.append(Lost(at_s=60.0, lines=1908, size=402_000))
+    lines += [Read(at_s=60.0, attempt=2, text=delta("y").decode())]
+    lines.append(End(at_s=90.0, attempt=2, how="incomplete"))
+    stream = one(lines)
+    assert not stream.attempts[1].asked
+    assert not any(
+        "after the request" in sentence or "its age" in sentence
+        for sentence in stream.verdict.evidence
+    )
+
+
 def test_lines_without_an_opening_are_taken() -> None:
     assert report(iter(attempt(whole("a")))).streams[0].status == "complete"
     assert report(tuple(attempt(whole("a")))).streams[0].status == "complete"

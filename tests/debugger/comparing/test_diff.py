@@ -26,9 +26,10 @@ from tests.debugger.recordings import (
     whole,
 )
 from tests.real.nginx import Nginx, nginx_program
-from unbroken.core.recording import RecordingError
+from unbroken.core.recording import RecordingError, encode_line
 from unbroken.debugger import Diff, diff
 from unbroken.lab.server.app import LabServer
+from unbroken.telemetry.recording.saving import masked_lines
 
 WORDS = [f"word{n} " for n in range(12)]
 
@@ -148,7 +149,12 @@ def test_ends_say_where_a_fault_lies(
 
 @pytest.mark.parametrize(
     ("mine", "other", "equal"),
-    [("eof", "reset", False), ("reset", "incomplete", True), ("eof", "left", False)],
+    [
+        ("eof", "reset", False),
+        ("reset", "incomplete", False),
+        ("eof", "left", False),
+        ("reset", "reset", True),
+    ],
 )
 def test_another_end_of_the_same_answer_is_a_difference(
     tmp_path: Path, mine: str, other: str, equal: bool
@@ -158,6 +164,87 @@ def test_another_end_of_the_same_answer_is_a_difference(
     assert found.attempts[0].meaning is None
     assert found.attempts[0].a.verdict == found.attempts[0].b.verdict == "complete"
     assert found.equal is equal
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        (whole(*WORDS), whole("something ", "else")),  # two healthy, different answers
+        (whole(*WORDS), whole("word0 ", *WORDS[:2])),
+        (whole("a", "b", "b", "c"), whole("a", "b", "c")),  # an event that came twice
+        (whole("a", "b", "c"), whole("a", "b", "b", "c")),
+    ],
+)
+@pytest.mark.parametrize("how", ["eof", "reset"])
+def test_nothing_was_cut_where_the_answer_is_whole_behind(
+    tmp_path: Path, mine: list[bytes], other: list[bytes], how: str
+) -> None:
+    found = pair(tmp_path, attempt(mine), attempt(other, how=how))
+    assert not found.equal
+    said = " ".join(found.between)
+    for claim in ("cuts the body", "hides it", "is cut (", "lost between"):
+        assert claim not in said
+
+
+def test_other_texts_are_asked_about(tmp_path: Path) -> None:
+    found = pair(
+        tmp_path, attempt(whole(*WORDS)), attempt([PING, *whole("something ", "else ", "entirely")])
+    )
+    [said] = found.between
+    assert said.startswith("are these the same answer?")
+    assert "(0 of 74 and 23 characters" in said
+
+
+def test_a_pace_says_nothing_of_an_answer_that_is_cut_but_not_lost_at_its_end(
+    tmp_path: Path,
+) -> None:
+    """The end of B is another text, so no part of A is missing there."""
+    found = pair(tmp_path, attempt(whole(*WORDS)), attempt([*map(delta, WORDS[:8]), delta("x")]))
+    assert not any("cuts the body" in one for one in found.between)
+
+
+SECRET = ["the quick brown ", "fox jumps over ", "the lazy dog"]
+
+
+def masked(tmp_path: Path, name: str, lines: Any, contents: Any, salt: bytes | None = None) -> Path:
+    path = tmp_path / f"{name}.jsonl"
+    recorded = masked_lines(lines, contents=contents, salt=salt, side="proxy")
+    path.write_bytes(b"".join(map(encode_line, recorded)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "texts"),
+    [
+        (("hashed", b"k"), ("hashed", b"k"), True),
+        (("hashed", b"k"), ("hashed", b"l"), False),
+        (("removed", None), ("removed", None), False),
+        (("kept", None), ("removed", None), False),
+        (("hashed", b"k"), ("kept", None), False),
+        (("hashed", b"k"), ("removed", None), False),
+    ],
+)
+@pytest.mark.parametrize("change", ["none", "deltas", "size", "cut", "text"])
+def test_without_contents_only_structure_sizes_and_pace_are_compared(
+    tmp_path: Path, mine: Any, other: Any, texts: bool, change: str
+) -> None:
+    frames = {
+        "none": whole(*SECRET),
+        "deltas": whole("".join(SECRET)),
+        "size": whole(*SECRET[:2], "the lazy cat sleeps"),
+        "cut": whole(*SECRET)[:2],
+        "text": whole(*SECRET[:2], "the lazy cat"),
+    }[change]
+    a = masked(tmp_path, "a", attempt(whole(*SECRET)), *mine)
+    b = masked(tmp_path, "b", attempt(frames), *other)
+    found = diff(a, b)
+    assert found.texts is texts
+    assert bool(found.why_no_texts) is not texts
+    # of equal sizes nothing tells that the text is another one
+    assert found.equal is (change in ("none", "deltas") or (change == "text" and not texts))
+    if not texts:
+        assert found.attempts[0].common == {}
+        assert not any("same answer" in one for one in found.between)
 
 
 def test_pace_says_what_a_middlebox_does(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_each_read_is_the_sockets_and_is_handed_on(tmp_path: Path) -> None:
     with LabServer() as lab, Recorder(path) as recorder:
         result = asyncio.run(
             record_url(
-                f"{lab.url}/v1/chat/completions?x=1#part",
+                f"{lab.url}/v1/chat/completions?beta=true#part",
                 recorder,
                 method="post",
                 body=body("lab/ok;tokens=10;tps=200"),
@@ -44,7 +44,7 @@ def test_each_read_is_the_sockets_and_is_handed_on(tmp_path: Path) -> None:
     assert len(got) > 3
     (request,) = [line for line in lines if isinstance(line, RequestSent)]
     assert request.method == "POST"
-    assert request.url.endswith("/v1/chat/completions?x=1")
+    assert request.url.endswith("/v1/chat/completions?beta=true")
 
 
 def test_patience_ends_it_and_what_came_stays(tmp_path: Path) -> None:

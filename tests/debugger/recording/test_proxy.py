@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -19,6 +20,7 @@ pytest.importorskip("aiohttp", reason="the recording proxy needs aiohttp")
 from tests.relay.raw import raw_server
 from unbroken.core.recording import (
     Connected,
+    Contents,
     Delivered,
     End,
     Line,
@@ -45,10 +47,12 @@ BODY = json.dumps(
 class Recorded:
     """A recording proxy before an upstream, and what it wrote."""
 
-    def __init__(self, folder: Path, *upstreams: str, **more: Any) -> None:
+    def __init__(
+        self, folder: Path, *upstreams: str, contents: Contents = "kept", **more: Any
+    ) -> None:
         self.path = folder / "recording.jsonl"
         self.results: list[Result] = []
-        self.recorder = Recorder(self.path, side="proxy", in_thread=True)
+        self.recorder = Recorder(self.path, contents=contents, side="proxy", in_thread=True)
         self.proxy = RecordingProxy(
             self.recorder, upstreams, on_end=self.results.append, **more
         ).start()
@@ -123,6 +127,35 @@ def test_a_stream_is_recorded_as_it_passed(tmp_path: Path, lab: LabServer) -> No
     assert KEY not in raw
     assert "query-value-1" not in raw
     assert recorded.results[0].body_bytes == len(got)
+
+
+def test_a_compressed_answer_is_passed_as_it_is_asked_for(tmp_path: Path) -> None:
+    body = gzip.compress(b'data: {"choices":[]}\n\n')
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+
+    for contents, sent in (("kept", b"gzip;q=1.0, deflate"), ("removed", b"identity")):
+        (folder := tmp_path / contents).mkdir()
+        with raw_server(script) as upstream:
+            recorded = Recorded(folder, f"http://127.0.0.1:{upstream.port}", contents=contents)
+            headers = {"Accept-Encoding": "gzip;q=1.0, deflate, br, zstd"}
+            assert recorded.ask("/x", **headers) == (200, body)
+            lines = recorded.lines()
+        assert b"Accept-Encoding: " + sent + b"\r\n" in upstream.requests[0]
+        (request,) = [line for line in lines if isinstance(line, RequestSent)]
+        assert ("Accept-Encoding", sent.decode()) in request.headers
+        assert body_of(lines) == (body if contents == "kept" else b"")
+
+
+def test_what_is_told_of_an_exchange_has_no_keys(tmp_path: Path, lab: LabServer) -> None:
+    recorded = Recorded(tmp_path, lab.url)
+    recorded.ask(f"/{KEY}/v1/chat", Authorization=f"Bearer {KEY}")
+    recorded.lines()
+    assert recorded.results[0].path == "/" + "x" * len(KEY) + "/v1/chat"
 
 
 def test_what_is_no_stream_is_recorded_too(tmp_path: Path, lab: LabServer) -> None:

@@ -21,6 +21,7 @@ from tests.support.bodies import Answer, body, tokens_of
 from unbroken import debugger
 from unbroken.core.recording import Read, RecordingError
 from unbroken.debugger.replaying import ReplayServer
+from unbroken.debugger.replaying.server import _apart_s
 from unbroken.lab.server.app import LabServer
 
 TEXTS = [f"word{n} " for n in range(20)]
@@ -282,3 +283,9 @@ def test_a_recorded_stream_of_the_lab_is_the_same_again(tmp_path: Path, plan: st
     assert found.equal, found.attempts[0]
     assert found.attempts[0].a.reads == found.attempts[0].b.reads
     assert dict(CHUNKED)["content-type"] in found.attempts[0].b.content_type
+
+
+@pytest.mark.parametrize("reads", [1, 100, 5_000, 20_000, 1_000_000])
+def test_keeping_reads_apart_costs_half_a_second_at_most(reads: int) -> None:
+    assert _apart_s(reads) * reads <= 0.5
+    assert _apart_s(reads) > 0 or reads > 20_000

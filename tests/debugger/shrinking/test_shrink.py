@@ -105,6 +105,43 @@ def test_times_are_zeroed_unless_one_is_what_fails(tmp_path: Path) -> None:
     assert len([gap for _, gap, _ in play.reads if gap]) <= 1
 
 
+def test_what_is_left_starts_at_0(tmp_path: Path) -> None:
+    """Also where an attempt was late, and where a time has to stay."""
+    late = attempt([delta("a"), b"data: {\n\n"], stream=2, at_s=7.5)
+    _, [play] = run(tmp_path, attempt(whole("a")), late, fault="malformed-json")
+    assert play.request.at_s == 0
+    with RecordingIndex(tmp_path / "small.jsonl") as index:
+        [entry] = index.streams[2].attempts
+        assert {line.at_s for line in index.lines_of(entry)} == {0.0}
+    slow = (
+        "import os, time, urllib.request as u; began = time.monotonic();"
+        "u.urlopen(os.environ['OPENAI_BASE_URL'] + '/chat/completions', b'{}').read();"
+        "raise SystemExit(time.monotonic() - began > 0.3)"
+    )
+    reads = [(0.1, delta("a")), (0.6, delta("b"))]
+    _, [play] = run(
+        tmp_path, attempt(reads, at_s=3.0), test=[sys.executable, "-c", slow], most_tries=3
+    )
+    assert play.request.at_s == 0
+    assert play.gaps_s
+
+
+def test_where_a_time_has_to_stay_the_others_go_first(tmp_path: Path) -> None:
+    """Each try waits for them."""
+    reads = [(0.05 * n, delta(f"{n}")) for n in range(1, 9)]
+    phases: list[str] = []
+    slow = (
+        "import os, time, urllib.request as u; began = time.monotonic();"
+        "u.urlopen(os.environ['OPENAI_BASE_URL'] + '/chat/completions', b'{}').read();"
+        "raise SystemExit(time.monotonic() - began > 0.3)"
+    )
+    run(
+        tmp_path, attempt([*reads, (0.9, delta("x"))]), test=[sys.executable, "-c", slow],
+        most_tries=8, on_progress=lambda progress: phases.append(progress.phase),
+    )  # fmt: skip
+    assert phases[:2] == ["times", "gaps"]
+
+
 def test_attempts_that_are_needed_stay(tmp_path: Path) -> None:
     twice = (
         "import os, urllib.request as u; url = os.environ['OPENAI_BASE_URL'];"

@@ -1,4 +1,4 @@
-"""What a request asked for, and so what is to be expected: a stream or one plain answer."""
+"""What a request asked for, and so what is to be expected; and heads and ends in words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import msgspec
 
 from unbroken.core.dialects import framed
 from unbroken.core.dialects.base import Dialect
+from unbroken.core.recording import ResponseHead
 from unbroken.core.request import Request
 from unbroken.core.verdict import recognise
 from unbroken.debugger.facts import AttemptReport
 from unbroken.debugger.words import clip
 
-__all__ = ["choices_of", "framing_of", "is_stream", "model_of"]
+__all__ = ["choices_of", "framing_of", "head_said", "how_said", "is_stream", "model_of"]
 
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 _PLAIN = ("application/json", "text/css", "text/javascript", "application/javascript")
@@ -63,3 +64,28 @@ def is_stream(request: Request, dialect: Dialect | None, facts: AttemptReport, h
             return framed(dialect, head).wire == "json-array"
         return begins != b"{" and recognise(head) is not None
     return dialect is not None or kind != "text/html"
+
+
+_HOW = {
+    "eof": "the body ended",
+    "incomplete": "the connection closed inside the body",
+    "reset": "the connection failed",
+    "silent": "the reader's library gave up",
+    "deadline": "a deadline passed",
+    "left": "the reader left",
+    "given-up": "the attempt was given up",
+    "unanswered": "no answer came",
+}
+
+
+def how_said(how: str) -> str:
+    """Return how a body ended, in words."""
+    return _HOW.get(how, how)
+
+
+def head_said(line: ResponseHead, facts: AttemptReport) -> str:
+    """Return a response's head, in words."""
+    kind = facts.header("content-type").partition(";")[0]
+    framing = {"close": "ends by close", "none": "no body"}.get(line.framing, line.framing)
+    parts = [f"HTTP {line.status} {line.reason}".rstrip(), kind, framing]
+    return ", ".join(part for part in parts if part)

@@ -11,15 +11,16 @@ from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.dialects import DIALECTS, by_name, recognise_request
 from unbroken.core.dialects.base import Dialect
 from unbroken.core.events import Finish
-from unbroken.core.faults import Fault, FaultKind
+from unbroken.core.faults import FaultKind
 from unbroken.core.options import Clocks
 from unbroken.core.recording import BodyEndHow, Contents, RequestSent, ResponseHead
 from unbroken.core.request import Request
 from unbroken.debugger.analysis import ends
 from unbroken.debugger.analysis.asking import choices_of, framing_of, is_stream, model_of
+from unbroken.debugger.analysis.counts import Least
 from unbroken.debugger.analysis.decoding import Decoding, Meaning
 from unbroken.debugger.analysis.waits import Waits
-from unbroken.debugger.facts import AttemptReport, Numbers, Stall
+from unbroken.debugger.facts import AttemptReport, Stall
 from unbroken.debugger.words import clip
 
 __all__ = ["AttemptPass", "Given"]
@@ -55,28 +56,6 @@ class Given(msgspec.Struct, frozen=True):
     previews: bool
 
 
-class _Least:
-    """Count, sum, least and most of a row of values."""
-
-    __slots__ = ("count", "least", "most", "total")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = self.least = self.most = 0.0
-
-    def add(self, value: float) -> None:
-        self.least = value if not self.count else min(self.least, value)
-        self.most = max(self.most, value)
-        self.count += 1
-        self.total += value
-
-    def numbers(self) -> Numbers:
-        if not self.count:
-            return Numbers()
-        average = self.total / self.count
-        return Numbers(count=self.count, average=average, least=self.least, most=self.most)
-
-
 class AttemptPass:
     """Take in the lines of one attempt. All times count from the stream's begin.
 
@@ -98,6 +77,7 @@ class AttemptPass:
             url=request.url,
             request_headers=list(request.headers[:_MOST_HEADERS]),
             began_s=at_s,
+            asked=line is not None,
         )
         self.phase = "connecting"
         self.notes: list[str] = []
@@ -109,7 +89,10 @@ class AttemptPass:
         self._decoding: Decoding | None = None
         self._before: Decoding | None = None  # whose body goes on here (a cursor)
         self._problem = bytearray()
-        self._sizes, self._read_waits = _Least(), _Least()
+        self._sizes, self._read_waits = Least(), Least()
+        self._usual_s = 0.0
+        self._unseen = False  # of its body nothing is known so far
+        self._hole = False  # nothing came behind what was lost
         self.over = False
         self.finishes: dict[int, Finish] = {}
 
@@ -131,6 +114,7 @@ class AttemptPass:
         self._line.url = before.url
         self._decoding = self._begin()
         self._decoding.hole()
+        self._unseen = True
 
     def sent(self, data: bytes | None, size_bytes: int, at_s: float) -> None:
         """A part of the request's body went out."""
@@ -206,7 +190,10 @@ class AttemptPass:
     ) -> Meaning:
         """Take bytes of the body."""
         facts = self.facts
-        if facts.first_byte_s is None:
+        self._hole = False
+        if self._unseen:
+            facts.unseen_s = at_s if facts.unseen_s is None else facts.unseen_s
+        elif facts.first_byte_s is None:
             facts.first_byte_s = at_s
         if self._decoding is None:
             self._decoding = self._begin(data or b"")
@@ -241,7 +228,11 @@ class AttemptPass:
 
     def lost(self, size_bytes: int) -> None:
         """Bytes were not kept here."""
-        self.facts.lost_bytes += size_bytes
+        facts = self.facts
+        facts.lost_bytes += size_bytes
+        self._hole = True
+        self._unseen = self._unseen or not facts.reads
+        self._waits.unseen()
         if self._decoding is None:
             self._decoding = self._begin()
         if size_bytes:
@@ -254,10 +245,12 @@ class AttemptPass:
         facts.characters += meaning.characters
         facts.pings += meaning.pings
         facts.parse_errors += meaning.errors
-        if meaning.frames and facts.first_event_s is None:
+        if meaning.frames and facts.first_event_s is None and not self._unseen:
             facts.first_event_s = at_s
+        facts.quiet_pings = 0 if meaning.content else facts.quiet_pings + meaning.pings
         if meaning.content:
-            if facts.first_content_s is None:
+            # What came behind a hole is not the first of its kind.
+            if facts.first_content_s is None and not facts.lost_bytes and not self._unseen:
                 facts.first_content_s = at_s
             facts.last_content_s = at_s
         if meaning.finishes:
@@ -278,22 +271,35 @@ class AttemptPass:
 
     # The end ------------------------------------------------------------------------------
 
-    def end(self, how: BodyEndHow | None, detail: str, at_s: float) -> Meaning:
+    def end(
+        self,
+        how: BodyEndHow | None,
+        detail: str,
+        at_s: float,
+        *,
+        away_s: float = 0.0,
+        usual_s: float = 0.0,
+    ) -> Meaning:
         """The attempt is over.
 
         Args:
             how: In which way; None: the recording does not say.
             detail: What was said of it.
             at_s: When.
+            away_s: How long the reader had been away then.
+            usual_s: The stream's usual time between events with content.
         """
         facts = self.facts
         self.over = True
-        facts.ended_s = at_s
+        facts.ended_s = None if how is None and self._hole else at_s
         facts.how, facts.detail = how or "", detail
         if self._decoding is None:
             self._decoding = self._begin()
         decoding = self._decoding
+        self._usual_s = usual_s
         self._waits.end(at_s)
+        facts.quiet_s = self._quiet(how, at_s, away_s)
+        facts.decoded = facts.streamed and not decoding.blind
         meaning = Meaning(finishes=[], faults=[])
         if facts.status is None and not facts.reads:
             meaning.faults += [] if not facts.method else ends.unanswered(facts, how, detail, at_s)
@@ -303,7 +309,9 @@ class AttemptPass:
             if how in ("reset", "incomplete"):
                 meaning.faults.append(ends.failed(facts, detail))
         elif decoding.blind or not facts.reads:
-            meaning.faults += ends.without_events(facts, how, detail, at_s, phase=self.phase)
+            meaning.faults += ends.without_events(
+                facts, how, detail, at_s, phase=self.phase, usual_s=usual_s
+            )
             if not facts.reads and not decoding.blind and how == "eof":
                 closing = decoding.close("eof", at_s)
                 meaning.faults += closing.faults
@@ -316,9 +324,9 @@ class AttemptPass:
         if decoding.blind and decoding.why_blind:
             self.notes.append(f"{decoding.why_blind}: its events are not known")
         if facts.lost_bytes:
+            where = "before the first read" if self._unseen else "in the middle"
             self.notes.append(
-                f"{facts.lost_bytes:,} bytes in the middle were not kept, so faults in them are"
-                " not known"
+                f"{facts.lost_bytes:,} bytes {where} were not kept, so faults in them are not known"
             )
         elif decoding.holed:
             self.notes.append(f"how attempt {facts.number} began was not kept")
@@ -336,21 +344,36 @@ class AttemptPass:
         if how is None:
             return Meaning(finishes=[], faults=[])
         if how == "left" and not whole:
-            said = f"the reader left after {facts.frames} frames, before the finish"
-            fault = Fault.of(FaultKind.CANCELLED, said, at_byte=facts.size_bytes)
-            return Meaning(finishes=[], faults=[fault])
+            found = ends.left(facts, at_s, phase=self.phase, usual_s=self._usual_s)
+            return Meaning(finishes=[], faults=found)
         if how in ("left", "deadline", "given-up") and not decoding.marked:
-            found = Meaning(finishes=[], faults=[])
+            judged = Meaning(finishes=[], faults=[])
         else:
-            found = decoding.close(_ENDS.get(how, "eof"), at_s)
-            self._count_late(found)
+            judged = decoding.close(_ENDS.get(how, "eof"), at_s)
+            self._count_late(judged)
         if how in ("deadline", "silent") and not whole:
             # In the place of what the end of the body looked like.
-            found.faults = [f for f in found.faults if f.kind is not FaultKind.CONNECTION_RESET]
-            found.faults.append(ends.silence(facts, how, detail, at_s, phase=self.phase))
+            judged.faults = [f for f in judged.faults if f.kind is not FaultKind.CONNECTION_RESET]
+            judged.faults.append(
+                ends.given_up(facts, how, detail, at_s, phase=self.phase, usual_s=self._usual_s)
+            )
         elif detail:
-            found.faults = [ends.in_words(fault, detail) for fault in found.faults]
-        return found
+            judged.faults = [ends.in_words(fault, detail) for fault in judged.faults]
+        return judged
+
+    def _quiet(self, how: BodyEndHow | None, at_s: float, away_s: float) -> float | None:
+        """Return how long nothing with content had come at its end; see `AttemptReport.quiet_s`."""
+        facts, decoding = self.facts, self._decoding
+        assert decoding is not None
+        if how is None or how == "unanswered" or not self._streams:
+            return None
+        if decoding.whole or decoding.marked or facts.finish:
+            return None
+        since = facts.last_byte_s if decoding.blind else facts.last_content_s
+        if since is None:
+            # Of content that was not kept nobody knows when it came.
+            since = facts.began_s if not self._unseen else facts.unseen_s
+        return None if since is None else max(0.0, at_s - since - away_s)
 
     def _count_late(self, found: Meaning) -> None:
         facts = self.facts

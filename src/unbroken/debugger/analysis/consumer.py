@@ -28,10 +28,12 @@ class ConsumerPass:
         self._longest = self._longest_at = 0.0
         self._late = 0
         self._told_since_read = 0.0
+        self._deliveries = self._returns = 0
 
     def delivered(self, at_s: float) -> None:
         """Something went to the reader."""
         self._delivered_at = at_s
+        self._deliveries += 1
 
     def wanted(self, at_s: float) -> float:
         """The reader came back; return how long it was away."""
@@ -39,10 +41,17 @@ class ConsumerPass:
         if since is None:
             return 0.0
         self._measured = True
+        self._returns += 1
         own = max(0.0, at_s - since)
         self._told_since_read += own
         self._add(since, own)
         return own
+
+    def away_s(self, at_s: float) -> float:
+        """Return how long the reader has been away, where it is known to say when it comes back."""
+        if self._delivered_at is None or 2 * self._returns < self._deliveries - 1:
+            return 0.0
+        return max(0.0, at_s - self._delivered_at) if self._returns else 0.0
 
     def read(
         self, at_s: float, *, gap_s: float | None, waited_s: float | None, much: bool

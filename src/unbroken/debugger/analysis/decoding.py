@@ -40,6 +40,9 @@ __all__ = ["Decoding", "Meaning"]
 _HELD_BYTES = 64 * 1024
 _KEPT_BYTES = 1024 * 1024
 _MOST_FAULTS = 200
+_CLOSING: dict[str, tuple[bytes, ...]] = {"sse": (b"\n\n", b"\r\n\r\n"), "ndjson": (b"\n",)}
+_HELD_TORN = 3
+"""Bytes of a read that may be the beginning of a frame's end."""
 _TEXTUAL: frozenset[FaultKind] = frozenset(
     {FaultKind.INVALID_TOOL_ARGUMENTS, FaultKind.MISSING_EVENT}
 )
@@ -126,6 +129,7 @@ class Decoding:
         self._told = 0
         self._inflater: Inflater | None = None
         self._resync = False
+        self._torn = bytearray()  # the end of a frame whose beginning was lost
         if encoding and encoding.strip().lower() not in ("identity", ""):
             self._inflater = inflater_for(encoding)
             if self._inflater is None:
@@ -146,7 +150,8 @@ class Decoding:
     def hole(self) -> None:
         """Bytes were lost here."""
         self.holed = True
-        self._resync = self._attempt is not None
+        self._resync = True
+        self._torn.clear()
         if self._inflater is not None:
             self._give_up("a part of the compressed body was not kept")
 
@@ -168,14 +173,14 @@ class Decoding:
         return meaning
 
     def _plain(self, data: bytes, now: float, meaning: Meaning) -> None:
-        if self._attempt is None:
-            self._head += data
-            self._begin(now, meaning, at_end=False)
-            return
         if self._resync:
             data = self._behind_the_hole(data)
             if not data:
                 return
+        if self._attempt is None:
+            self._head += data
+            self._begin(now, meaning, at_end=False)
+            return
         self._take(self._attempt, data, now, meaning)
 
     def _begin(self, now: float, meaning: Meaning, *, at_end: bool) -> None:
@@ -207,18 +212,26 @@ class Decoding:
 
     def _behind_the_hole(self, data: bytes) -> bytes:
         """Return what is left of a read from the next frame on, read by a machine of its own."""
-        assert self._attempt is not None
-        dialect = self._attempt.dialect
-        closing = {"sse": (b"\n\n", b"\r\n\r\n"), "ndjson": (b"\n",)}.get(dialect.wire, ())
-        ends = [place + len(end) for end in closing if (place := data.find(end)) >= 0]
-        if not closing:
-            self._give_up(f"a part was not kept, and {dialect.wire} cannot be taken up after it")
-        if not ends:
+        known = self._attempt.dialect if self._attempt is not None else self.dialect
+        wire = "sse" if known is None else known.wire
+        closing = _CLOSING.get(wire)
+        if closing is None:
+            self._give_up(f"a part was not kept, and {wire} cannot be taken up after it")
+            return b""
+        self._torn += data
+        torn = bytes(self._torn)
+        # Reads mostly begin where frames do: then nothing of this one is torn.
+        begins = wire == "sse" and torn.startswith((b"data:", b"event:"))
+        ends = [at + len(end) for end in closing if (at := torn.find(end)) >= 0]
+        if not ends and not begins:
+            del self._torn[:-_HELD_TORN]
             return b""
         self._resync = False
-        self._attempt = self._new(dialect)
-        self._taken = 0
-        return data[min(ends) :]
+        self._torn.clear()
+        if self._attempt is not None:
+            self._attempt = self._new(self._attempt.dialect)
+            self._taken = 0
+        return torn if begins else torn[min(ends) :]
 
     def _take(self, attempt: Attempt, data: bytes, now: float, meaning: Meaning) -> None:
         liveness = self._liveness

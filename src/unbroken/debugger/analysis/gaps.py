@@ -23,6 +23,7 @@ class Gaps:
         self._counts = Counts()
         self._together = 0
         self._number = 0
+        self._open: list[Gap] = []
 
     def together(self, events: int) -> None:
         """So many events came in one read with the one before."""
@@ -43,16 +44,29 @@ class Gaps:
         put = heapq.heapreplace if full else heapq.heappush
         put(self._longest, (lasted_s, self._number, gap))
 
+    def until_end(
+        self, at_s: float, lasted_s: float, *, attempt: int, phase: str, pings: int
+    ) -> None:
+        """Take in a gap that no content ended."""
+        self._open.append(
+            Gap(at_s=at_s, lasted_s=lasted_s, attempt=attempt, phase=phase, pings=pings, open=True)
+        )
+
+    @property
+    def usual_s(self) -> float:
+        """The usual one; 0 where there is none."""
+        return self._counts.percentile(0.5) if self._counts.counts else 0.0
+
     @property
     def longest_s(self) -> float:
-        """The longest."""
-        return self._counts.longest
+        """The longest, those included that no content ended."""
+        return max(self._counts.longest, *(gap.lasted_s for gap in self._open), 0.0)
 
     def told(self) -> list[Gap]:
         """Return those that stand out, in order of time."""
-        usual = self._counts.percentile(0.5) if self._counts.counts else 0.0
-        least = max(_LONG_S, _LONG_TIMES * usual)
-        found = [gap for lasted, _, gap in self._longest if lasted >= least]
+        least = max(_LONG_S, _LONG_TIMES * self.usual_s)
+        found = [gap for _, _, gap in self._longest] + self._open
+        found = [gap for gap in found if gap.lasted_s >= least]
         return sorted(found, key=lambda gap: gap.at_s)
 
     def histogram(self) -> Histogram:

@@ -39,15 +39,17 @@ def seen_live(
             (m for m in faults if m.kind == seen.kind and seen.attempt in (0, m.attempt)), None
         )
         if mark is None:
-            yield _mark(seen, attempts, now if lost_at is None else lost_at)
+            at = now if lost_at is None else lost_at
+            yield _mark(seen, attempts, at, lost=lost_at is not None)
         elif lost_at is not None:
             mark.detail, mark.at_byte, mark.frame = seen.detail, seen.at_byte, seen.frame
 
 
-def _mark(seen: FaultSeen, attempts: list[AttemptReport], at_s: float) -> FaultMark:
+def _mark(seen: FaultSeen, attempts: list[AttemptReport], at_s: float, *, lost: bool) -> FaultMark:
     facts = next((a for a in attempts if a.number == seen.attempt), None)
     if facts is None and not seen.attempt and attempts:
         facts = attempts[-1]
+    exact = facts is not None and facts.ended_s is not None
     if facts is not None and facts.ended_s is not None:
         at_s = facts.ended_s
     return FaultMark(
@@ -58,6 +60,7 @@ def _mark(seen: FaultSeen, attempts: list[AttemptReport], at_s: float) -> FaultM
         at_byte=seen.at_byte,
         frame=seen.frame,
         attempt=seen.attempt or (1 if facts is None else facts.number),
+        exact=exact or not lost,
     )
 
 

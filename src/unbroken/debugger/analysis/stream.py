@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unbroken.core.faults import Fault, FaultKind
+from unbroken.core.faults import FaultKind
 from unbroken.core.recording import (
     Connected,
     Delivered,
@@ -17,41 +17,22 @@ from unbroken.core.recording import (
     Sent,
     Wanted,
 )
+from unbroken.debugger.analysis.asking import head_said, how_said
 from unbroken.debugger.analysis.attempt import AttemptPass, Given
 from unbroken.debugger.analysis.consumer import ConsumerPass
 from unbroken.debugger.analysis.decoding import Meaning
-from unbroken.debugger.analysis.gaps import Gaps
 from unbroken.debugger.analysis.judged import PROVEN, recover, seen_live, status_word
+from unbroken.debugger.analysis.pace import Pace
 from unbroken.debugger.analysis.rows import Rates, Row, Rows
+from unbroken.debugger.analysis.story import Story
 from unbroken.debugger.analysis.timeline import Timeline
-from unbroken.debugger.facts import (
-    Band,
-    FaultMark,
-    Mark,
-    StreamReport,
-    Tone,
-)
-from unbroken.debugger.words import amount, clip, seconds, size
-from unbroken.telemetry.health.buffering import BufferingDetector
+from unbroken.debugger.facts import StreamReport, Tone
+from unbroken.debugger.words import amount, clip, labelled, seconds, size
 
 __all__ = ["StreamPass"]
 
-_MOST_BANDS = 400
-_MOST_MARKS = 400
-_MOST_FAULTS = 300
 _MOST_ATTEMPTS = 64
-_MOST_NOTES = 20
 _PREVIEW_BYTES = 400
-_HOW = {
-    "eof": "the body ended",
-    "incomplete": "the connection closed inside the body",
-    "reset": "the connection failed",
-    "silent": "the reader's library gave up",
-    "deadline": "a deadline passed",
-    "left": "the reader left",
-    "given-up": "the attempt was given up",
-    "unanswered": "no answer came",
-}
 
 
 class StreamPass:
@@ -80,24 +61,20 @@ class StreamPass:
         self._now = 0.0
         self._attempts: list[AttemptPass] = []
         self._current: AttemptPass | None = None
-        self._timeline = Timeline(pause_s=pause_s, every_read=every_read)
+        self._story = Story(Timeline(pause_s=pause_s, every_read=every_read))
+        self._timeline = self._story.timeline
+        self._mark, self._band = self._story.mark, self._story.band
         self._rows = Rows()
         self._rates = Rates()
         self._consumer = ConsumerPass()
-        self._buffering = BufferingDetector()
-        self._gaps = Gaps()
-        self._bands: list[Band] = []
-        self._marks: list[Mark] = []
-        self._faults: list[FaultMark] = []
-        self._notes: list[str] = []
+        self._pace = Pace()
         self._outcome: OutcomeSeen | None = None
         self._last_read_s: float | None = None
-        self._last_content_s: float | None = None
-        self._pings_since = 0
-        self._own_since = 0.0
         self._seam_due = 0
         self._more_attempts = 0
         self._lost_at: float | None = None
+        self._lost_bytes = 0
+        self._command = ""
         self.over = False
 
     @property
@@ -131,17 +108,26 @@ class StreamPass:
             case End():
                 self._end(line, at)
             case NoticeSeen():
-                self._mark(at, "notice", _notice(line), line.attempt, "warn")
+                self._mark(at, "notice", labelled(line.kind, line.detail), line.attempt, "warn")
             case OutcomeSeen():
                 self._outcome = line
             case Lost():
-                self._of(line.attempt, at).lost(line.size)
-                said = f"{amount(line.lines, 'line')} with {size(line.size)} were not kept here"
-                self._mark(at, "lost", said, line.attempt, "dim")
-                self._last_read_s = None
-                self._lost_at = at
+                self._lost(line, at)
             case _:
                 pass
+
+    def commanded(self, at_s: float, detail: str) -> None:
+        """The recorded command ended; it matters where the stream had not come to its end."""
+        at = at_s - self._began_s
+        current = self._current
+        if at < 0 or current is None or current.facts.finish or self._command:
+            return
+        if current.over and (current.facts.how != "left" or at - self._now > _SOON_S):
+            return
+        self._command = detail
+        said = f"the command ended: {detail}"
+        tone: Tone = "dim" if detail in _WELL else "warn"
+        self._mark(min(at, self._now), "notice", said, current.facts.number, tone)
 
     def _of(self, number: int, at: float) -> AttemptPass:
         """Return the attempt that a line speaks of; it may have no request in the recording."""
@@ -154,9 +140,25 @@ class StreamPass:
         attempt = AttemptPass(None, number, at, self._given)
         if current is not None:
             attempt.is_like(current)
+            attempt.facts.lost_bytes, self._lost_bytes = self._lost_bytes, 0
             if not current.over:
                 self._close(current, None, "", self._lost_at or at)
         return self._begin(attempt)
+
+    def _lost(self, line: Lost, at: float) -> None:
+        current = self._current
+        if current is None:
+            current = self._of(line.attempt, at)
+        if not current.over:
+            current.lost(line.size)
+        else:  # of an attempt whose beginning is among what was lost
+            self._lost_bytes += line.size
+        said = f"{amount(line.lines, 'line')} with {size(line.size)} were not kept here"
+        self._mark(at, "lost", said, current.facts.number, "dim")
+        self._last_read_s = None
+        self._pace.unseen()
+        self._timeline.unseen()
+        self._lost_at = at
 
     def _begin(self, attempt: AttemptPass) -> AttemptPass:
         if len(self._attempts) >= _MOST_ATTEMPTS:
@@ -193,12 +195,8 @@ class StreamPass:
     def _head(self, line: ResponseHead, at: float) -> None:
         attempt = self._of(line.attempt, at)
         attempt.head(line, at)
-        kind = attempt.facts.header("content-type").partition(";")[0]
-        framing = {"close": "ends by close", "none": "no body"}.get(line.framing, line.framing)
-        parts = [f"HTTP {line.status} {line.reason}".rstrip(), kind, framing]
         tone: Tone = "" if 200 <= line.status < 300 else "bad"
-        said = ", ".join(part for part in parts if part)
-        self._mark(at, "response", said, line.attempt, tone)
+        self._mark(at, "response", head_said(line, attempt.facts), line.attempt, tone)
         self._band("waiting", at, line.attempt)
 
     # Reads --------------------------------------------------------------------------------
@@ -217,10 +215,10 @@ class StreamPass:
             waited_s=line.waited_s,
             much=meaning.frames >= _MUCH_FRAMES or size_bytes >= _MUCH_BYTES,
         )
-        self._own_since += own
-        if first:
+        self._pace.busy(own)
+        if first and facts.first_byte_s is not None:
             self._mark(at, "first-byte", "first byte of the body", facts.number, quiet=True)
-        self._meant(attempt, meaning, at, gap, own)
+        self._meant(attempt, meaning, at)
         preview = ""
         if self._given.previews and data is not None:
             preview = clip(data[:_PREVIEW_BYTES].decode("utf-8", "replace"))
@@ -247,40 +245,19 @@ class StreamPass:
             said = f"the model finished: {', '.join(meaning.finishes)}"
             self._mark(at, "finish", said, facts.number, "good")
         for fault in meaning.faults:
-            self._fault(fault, at, attempt)
+            self._story.fault(fault, at, attempt=facts.number, phase=attempt.phase)
 
-    def _meant(
-        self, attempt: AttemptPass, meaning: Meaning, at: float, gap: float | None, own: float
-    ) -> None:
+    def _meant(self, attempt: AttemptPass, meaning: Meaning, at: float) -> None:
         facts = attempt.facts
         self._band(attempt.phase, at, facts.number)
-        self._pings_since += meaning.pings
+        self._pace.pinged(meaning.pings)
         blind = attempt.phase == "body"
         content = meaning.content or (1 if blind else 0)
         if not content:
             return
-        since = self._last_content_s
-        if since is None or facts.first_content_s == at:
-            began = facts.began_s if since is None else max(since, facts.began_s)
-            self._buffering.came(content, max(0.0, at - began - self._own_since))
-            if not blind:
-                said = f"first content after {seconds(at - facts.began_s)}"
-                self._mark(at, "first-content", said, facts.number, quiet=True)
-        else:
-            lasted = at - since
-            self._buffering.came(content, max(0.0, lasted - self._own_since))
-            self._gaps.add(
-                since,
-                lasted,
-                attempt=facts.number,
-                phase=attempt.phase,
-                pings=self._pings_since,
-                own_s=self._own_since,
-            )
-        self._gaps.together(content - 1)
-        self._last_content_s = at
-        self._pings_since = 0
-        self._own_since = 0.0
+        if self._pace.came(facts, content, at, phase=attempt.phase) and not blind:
+            said = f"first content after {seconds(at - facts.began_s)}"
+            self._mark(at, "first-content", said, facts.number, quiet=True)
         if self._seam_due == facts.number and facts.content:
             self._seam_due = 0
             self._mark(at, "seam", f"attempt {facts.number} goes on from here", facts.number)
@@ -309,68 +286,31 @@ class StreamPass:
         if line is not None and last is not None and at - last >= _TOLD_S:
             said = f"{seconds(at - last)} without a byte, until the end"
             self._timeline.tell(last, "pause", said, "warn")
-        meaning = attempt.end(None if line is None else line.how, detail, at)
-        self._pings_since += meaning.pings
+        meaning = attempt.end(
+            None if line is None else line.how,
+            detail,
+            at,
+            away_s=self._consumer.away_s(at),
+            usual_s=self._pace.gaps.usual_s,
+        )
+        self._pace.ended(facts, at, phase=attempt.phase)
+        self._pace.pinged(meaning.pings)
         if line is not None:
-            said = _HOW.get(line.how, line.how)
-            clean = line.how == "eof" and not any(fault.fatal for fault in meaning.faults)
+            said = how_said(line.how)
+            whole = line.how == "eof" or (line.how == "left" and bool(facts.finish))
+            if line.how == "left" and facts.finish:
+                said, detail = "the reader left, after the finish", ""
+            clean = whole and not any(fault.fatal for fault in meaning.faults)
             tone: Tone = "dim" if clean else "warn"
             self._mark(at, "end", f"{said}: {detail}" if detail else said, facts.number, tone)
         for fault in meaning.faults:
             where = at
             if fault.kind is FaultKind.HTTP_ERROR and facts.head_s is not None:
                 where = facts.head_s
-            self._fault(fault, where, attempt)
+            self._story.fault(fault, where, attempt=facts.number, phase=attempt.phase)
         for note in attempt.notes:
-            self._note(note)
-        if self._bands:
-            self._bands[-1].to_s = max(self._bands[-1].to_s, at)
-
-    def _fault(self, fault: Fault, at: float, attempt: AttemptPass) -> None:
-        self._add_fault(
-            FaultMark(
-                kind=fault.kind.value,
-                severity=fault.severity,
-                detail=fault.detail,
-                at_s=at,
-                at_byte=fault.at_byte,
-                frame=fault.frame,
-                attempt=attempt.facts.number,
-                phase=attempt.phase,
-            )
-        )
-
-    def _add_fault(self, mark: FaultMark) -> None:
-        if len(self._faults) >= _MOST_FAULTS:
-            self._note(f"more than {_MOST_FAULTS} faults: the later ones are left out")
-            return
-        self._faults.append(mark)
-        tone: Tone = {"fatal": "bad", "warning": "warn"}.get(mark.severity, "dim")  # type: ignore[assignment]
-        self._timeline.tell(mark.at_s, "fault", f"{mark.kind}: {mark.detail}", tone)
-
-    def _note(self, text: str) -> None:
-        if text not in self._notes and len(self._notes) < _MOST_NOTES:
-            self._notes.append(text)
-
-    # Bands and marks ----------------------------------------------------------------------
-
-    def _band(self, phase: str, at: float, attempt: int) -> None:
-        bands = self._bands
-        if bands:
-            last = bands[-1]
-            last.to_s = max(last.to_s, at)
-            if last.phase == phase and last.attempt == attempt:
-                return
-        if len(bands) < _MOST_BANDS:
-            bands.append(Band(phase=phase, from_s=at, to_s=at, attempt=attempt))
-
-    def _mark(
-        self, at: float, kind: str, text: str, attempt: int, tone: Tone = "", *, quiet: bool = False
-    ) -> None:
-        if len(self._marks) < _MOST_MARKS:
-            self._marks.append(Mark(at_s=at, kind=kind, text=text, attempt=attempt))
-        if not quiet:
-            self._timeline.tell(at, kind, text, tone)
+            self._story.note(note)
+        self._story.until(at)
 
     # The result ---------------------------------------------------------------------------
 
@@ -383,14 +323,19 @@ class StreamPass:
                 unended = self._outcome is None
                 self._close(attempt, None, "", self._now)
         attempts = [attempt.facts for attempt in self._attempts]
+        faults = self._story.faults
         for mark in seen_live(
-            self._outcome, self._faults, attempts, lost_at=self._lost_at, now=self._now
+            self._outcome, faults, attempts, lost_at=self._lost_at, now=self._now
         ):
-            self._add_fault(mark)
+            self._story.add_fault(mark)
+        self._story.name_faults()
         status = status_word(
-            self._outcome, self._attempts[-1] if self._attempts else None, self._faults, unended
+            self._outcome,
+            self._attempts[-1] if self._attempts else None,
+            self._story.faults,
+            unended,
         )
-        recover(self._faults, attempts, status)
+        recover(faults, attempts, status)
         content = [a.first_content_s for a in attempts if a.first_content_s is not None]
         first_byte = next((a.first_byte_s for a in attempts if a.first_byte_s is not None), None)
         report = StreamReport(
@@ -398,39 +343,38 @@ class StreamPass:
             status=status,
             healed=len(attempts) > 1
             and status in PROVEN
-            and any(fault.severity == "fatal" for fault in self._faults),
+            and any(fault.severity == "fatal" for fault in faults),
             # A name that was hidden says nothing.
             model=next((a.model for a in self._attempts if a.model), "")
             if self._given.contents == "kept"
             else "",
             began_s=self._began_s,
             duration_s=self._now,
-            faults=sorted(self._faults, key=lambda fault: fault.at_s),
+            faults=sorted(faults, key=lambda fault: fault.at_s),
             attempts=attempts,
             first_content_s=min(content) if content else None,
-            longest_gap_s=self._gaps.longest_s,
-            gaps=self._gaps.told(),
+            longest_gap_s=self._pace.gaps.longest_s,
+            gaps=self._pace.gaps.told(),
             stalls=[stall for attempt in self._attempts for stall in attempt.stalls],
-            bands=[band for band in self._bands if band.to_s > band.from_s],
-            marks=self._marks,
+            bands=[band for band in self._story.bands if band.to_s > band.from_s],
+            marks=self._story.marks,
             reads=self._rows.columns(previews=self._given.previews),
-            histogram=self._gaps.histogram(),
+            histogram=self._pace.gaps.histogram(),
             throughput=self._rates.result(),
             consumer=self._consumer.result(self._now - first_byte if first_byte is not None else 0),
-            parcels=self._buffering.end(),
-            notes=self._notes,
+            parcels=self._pace.parcels,
+            command=self._command,
+            notes=self._story.notes,
         )
         report.timeline = self._timeline.lines()
         report.omitted = self._timeline.omitted
         if self._more_attempts:
-            self._note(f"{self._more_attempts} attempts after the first are left out")
+            self._story.note(f"{self._more_attempts} attempts after the first are left out")
         return report
 
 
 _MUCH_FRAMES = 3
 _MUCH_BYTES = 4096
 _TOLD_S = 1.0
-
-
-def _notice(line: NoticeSeen) -> str:
-    return f"{line.kind}: {line.detail}" if line.detail else line.kind
+_SOON_S = 2.0
+_WELL = ("exit 0", "")

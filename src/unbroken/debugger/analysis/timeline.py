@@ -41,6 +41,11 @@ class Timeline:
         self._pinging: _Run | None = None  # reads of nothing but pings, since the last content
         self._content_s: float | None = None
         self._usual_s = 0.0
+        self._unseen = False
+
+    def unseen(self) -> None:
+        """Something was not kept here: whether content had come is not known."""
+        self._unseen = True
 
     def read(
         self,
@@ -77,6 +82,8 @@ class Timeline:
         self._settle(at_s)
         if not content and self._content_s is None and phase != "body":
             phase = "waiting"  # whatever it is about to do
+        if phase == "waiting" and self._unseen:
+            phase = "body"
         run = self._run
         if run is None or run.phase != phase or self._every_read:
             self._close_run()

@@ -40,6 +40,8 @@ class Waits:
         self._attempt = attempt
         self._open: dict[str, Stall] = {}
         self._touched_s = at_s
+        self._pings = 0  # since content came
+        self._blind = False
 
     @property
     def phase(self) -> str:
@@ -50,6 +52,10 @@ class Waits:
         """Something came that is no part of the body."""
         self._touched_s = at_s
 
+    def unseen(self) -> None:
+        """Something was not kept here: how long anything was waited for is not known."""
+        self._blind = True
+
     def advance(self, at_s: float, waited_s: float | None) -> None:
         """Let the clocks run up to a moment.
 
@@ -58,6 +64,11 @@ class Waits:
             waited_s: Since when somebody read; the time before that is not the upstream's.
         """
         liveness = self.liveness
+        if self._blind:
+            self._blind = False
+            self._open.clear()
+            self._pings = 0
+            liveness.restart(at_s)
         if waited_s is not None and at_s - waited_s - self._touched_s > _SOON_S:
             liveness.resume(at_s - waited_s)
         self._touched_s = at_s
@@ -82,6 +93,7 @@ class Waits:
             phase=_PHASES[notice.phase],
             at_s=now - notice.waited_s,
             attempt=self._attempt,
+            pings=self._pings if notice.clock == "progress" else 0,
             limit_s=notice.limit_s,
         )
         self._open[notice.clock] = stall
@@ -89,6 +101,7 @@ class Waits:
 
     def moved(self, at_s: float, *, content: bool, pings: int) -> None:
         """Bytes came: close the waits that are over."""
+        self._pings = 0 if content else self._pings + pings
         if not self._open:
             return
         for clock in list(self._open):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from unbroken.core.options import Clocks
-from unbroken.core.recording import Line, Opening
+from unbroken.core.recording import Line, NoticeSeen, Opening
 from unbroken.debugger.analysis.attempt import Given
 from unbroken.debugger.analysis.stream import StreamPass
 from unbroken.debugger.facts import Listed, Report, StreamReport
@@ -90,6 +90,10 @@ class _Whole:
         if type(line) is Opening:
             self._open(line)
             return
+        if type(line) is NoticeSeen and line.kind == "command":
+            for each in self._running.values():
+                each.commanded(line.at_s, line.detail)
+            return
         number = getattr(line, "stream", 1) + self._offset
         self._highest = max(self._highest, number)
         if self._only is not None and number != self._only:
@@ -141,7 +145,7 @@ class _Whole:
         out.total += 1
         if len(out.listed) < _MOST_LISTED:
             out.listed.append(_listed(report))
-        broken = report.fault is not None
+        broken = report.fault is not None or report.verdict.where != "none"
         kept, most = (self._broken, _MOST_BROKEN) if broken else (self._fine, _MOST_WHOLE)
         if len(kept) < most:
             kept.append(report)

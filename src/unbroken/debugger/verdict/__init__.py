@@ -18,9 +18,10 @@ from unbroken.debugger.facts import (
     StreamReport,
     Verdict,
 )
-from unbroken.debugger.verdict import broken, refused
+from unbroken.debugger.verdict import broken, left, refused
 from unbroken.debugger.verdict.late import CONSUMER_SHARE, without_fault
 from unbroken.debugger.verdict.named import reader_words
+from unbroken.debugger.words import labelled
 
 __all__ = ["judge"]
 
@@ -43,13 +44,20 @@ def judge(report: StreamReport) -> Verdict:
         verdict.headline = f"it broke and was healed: {verdict.headline}"
     else:
         verdict = without_fault(report)
+    # What a peer said may be removed with the contents, and leaves no colon behind.
+    sentences = (sentence.strip().rstrip(":").rstrip() for sentence in verdict.evidence)
+    verdict.evidence = [sentence for sentence in sentences if sentence]
     verdict.confidence = round(verdict.confidence, 2)
     verdict.others.sort(key=lambda other: -other.confidence)
     return verdict
 
 
 def _of_fault(report: StreamReport, fault: FaultMark) -> Verdict:
-    attempt = next((a for a in report.attempts if a.number == fault.attempt), report.last)
+    # Of an attempt that was not kept at all nothing is known: another's figures are not its.
+    attempt = next(
+        (a for a in report.attempts if a.number == fault.attempt),
+        AttemptReport(number=fault.attempt, asked=False),
+    )
     kind = next((known for known in FaultKind if known.value == fault.kind), None)
     rule = _RULES.get(kind, _unknown) if kind is not None else _unknown
     verdict = rule(report, attempt, fault)
@@ -78,7 +86,7 @@ def _unknown(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> 
     return Verdict(
         where="unknown",
         confidence=0.3,
-        headline=f"{fault.kind}: {fault.detail}",
+        headline=labelled(fault.kind, fault.detail),
         evidence=[fault.detail] if fault.detail else [],
     )
 
@@ -98,9 +106,9 @@ _RULES: Final[dict[FaultKind, _Rule]] = {
     _K.TRUNCATED_MID_EVENT: broken.cut,
     _K.EMPTY_STREAM: broken.empty,
     _K.CONNECTION_RESET: broken.reset,
-    _K.STALLED: broken.stalled,
-    _K.SLOW_DRIP: broken.stalled,
+    _K.STALLED: left.stalled,
+    _K.SLOW_DRIP: left.slow,
     _K.INVALID_TOOL_ARGUMENTS: broken.of_the_model,
-    _K.CANCELLED: broken.cancelled,
+    _K.CANCELLED: left.cancelled,
     _K.OVERSIZED_EVENT: broken.oversized,
 }

@@ -10,13 +10,19 @@ from unbroken.debugger.facts import (
     Verdict,
     Where,
 )
-from unbroken.debugger.verdict.named import alive, ended_words, listed, named, suspect
-from unbroken.debugger.verdict.suspects import is_round
-from unbroken.debugger.words import amount, seconds
+from unbroken.debugger.verdict.named import (
+    age_of,
+    alive,
+    ended_words,
+    idle_of,
+    listed,
+    named,
+    suspect,
+)
+from unbroken.debugger.words import labelled, seconds
 
 __all__ = [
-    "cancelled", "cut", "empty", "grammar", "of_the_model", "oversized", "provider_error", "reset",
-    "stalled",
+    "cut", "empty", "grammar", "of_the_model", "oversized", "provider_error", "reset",
 ]  # fmt: skip
 
 _QUIET_TIMES = 10.0
@@ -31,8 +37,11 @@ def provider_error(report: StreamReport, attempt: AttemptReport, fault: FaultMar
         headline="the provider itself said in the stream that it failed",
         evidence=[
             (
-                f"an error came as an event of the stream, {seconds(fault.at_s)} after the request:"
-                f" {fault.detail}"
+                labelled(
+                    f"an error came as an event of the stream, {seconds(fault.at_s)} after the"
+                    " request",
+                    fault.detail,
+                )
             ),
             *alive(attempt),
         ],
@@ -48,7 +57,7 @@ def grammar(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> V
         where=where,
         confidence=0.7,
         headline="what came is not what the provider's own format allows",
-        evidence=[f"{fault.kind}: {fault.detail}"],
+        evidence=[labelled(fault.kind, fault.detail)],
         next="keep the recording and show it to whoever runs the provider or the gateway",
     )
     if proxies:
@@ -75,7 +84,6 @@ def grammar(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> V
 def cut(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Verdict:
     """The body ended before the answer did, and nothing said that it failed."""
     proxies = named(attempt)
-    ended = attempt.ended_s if attempt.ended_s is not None else report.duration_s
     evidence = [ended_words(attempt, fault)]
     if attempt.framing == "close":
         evidence.append(
@@ -112,15 +120,13 @@ def cut(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Verdi
         next="look into the error log of every proxy on the way at this moment; record on both"
         " sides of it",
     )
-    idle = None if attempt.last_byte_s is None else ended - attempt.last_byte_s
-    suspect(verdict, attempt, idle=idle, head=None)
+    suspect(verdict, attempt, idle=idle_of(attempt), head=None)
     return verdict
 
 
 def reset(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Verdict:
     """Judge a connection that failed in mid-body."""
-    ended = attempt.ended_s if attempt.ended_s is not None else report.duration_s
-    idle = None if attempt.last_byte_s is None else ended - attempt.last_byte_s
+    idle = idle_of(attempt)
     reset = attempt.how == "reset" or "reset" in fault.detail.lower()
     proxies = named(attempt)
     verdict = Verdict(
@@ -159,61 +165,11 @@ def reset(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Ver
             f"raise the read timeout of {listed(proxies)} (nginx: proxy_read_timeout), or let the"
             " upstream send heartbeats"
         )
-    suspect(verdict, attempt, idle=idle, head=None if attempt.reads else ended - attempt.began_s)
+    suspect(verdict, attempt, idle=idle, head=None if attempt.reads else age_of(attempt))
     if idle is not None and idle < 0.5 and not verdict.suspects:
         verdict.evidence.append(
             f"the last byte had come {seconds(idle)} before: bytes were flowing when it broke"
         )
-    return verdict
-
-
-def stalled(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Verdict:
-    """Judge a stream that stood still until somebody gave up."""
-    last = attempt.last_content_s if attempt.last_content_s is not None else attempt.began_s
-    since = attempt.last_byte_s if attempt.last_byte_s is not None else attempt.began_s
-    quiet = fault.at_s - last
-    pings = sum(stall.pings for stall in report.stalls if stall.attempt == attempt.number)
-    alive = pings and fault.at_s - since < quiet * 0.6
-    if alive:
-        return Verdict(
-            where="provider",
-            confidence=0.85,
-            headline="the provider kept the connection warm, but the model stood still",
-            evidence=[
-                f"{seconds(quiet)} without content, in phase {fault.phase or 'text'}",
-                (
-                    f"{amount(pings, 'ping')} came meanwhile, the last one"
-                    f" {seconds(fault.at_s - since)} before the end: the way was open"
-                ),
-                "a read timeout never fires on such a stream, since pings are bytes",
-            ],
-            others=[
-                Possibility(
-                    where="model", confidence=0.1, why="a long thought without a word of it"
-                )
-            ],
-            next="give the attempt up on missing progress, not on missing bytes, and ask again",
-        )
-    verdict = Verdict(
-        where="provider" if attempt.first_byte_s is None else "unknown",
-        confidence=0.5,
-        headline="nothing came any more, and nobody closed the connection",
-        evidence=[
-            f"{seconds(fault.at_s - since)} without a byte, in phase {fault.phase or 'waiting'}",
-            (
-                "no ping came either, so a hung provider and a connection that a firewall forgot"
-                " look alike"
-            ),
-        ],
-        others=[
-            Possibility(where="provider", confidence=0.45, why="it hangs, or thinks silently"),
-            Possibility(
-                where="network", confidence=0.35, why="NAT and firewalls forget idle connections"
-            ),
-        ],
-        next="turn TCP keep-alive on; with it a dead connection shows itself",
-    )
-    verdict.others = [other for other in verdict.others if other.where != verdict.where]
     return verdict
 
 
@@ -223,7 +179,7 @@ def of_the_model(report: StreamReport, attempt: AttemptReport, fault: FaultMark)
         where="model",
         confidence=0.9,
         headline="the stream is whole; what the model wrote is not valid",
-        evidence=[fault.detail, "every choice got its finish"],
+        evidence=[fault.detail or fault.kind, "every choice got its finish"],
         next="do not run the call; ask the model again, or use a strict schema",
     )
 
@@ -240,24 +196,6 @@ def empty(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Ver
         )
     verdict = cut(report, attempt, fault)
     verdict.headline = "an answer began and ended without anything in it"
-    return verdict
-
-
-def cancelled(report: StreamReport, attempt: AttemptReport, fault: FaultMark) -> Verdict:
-    """Judge a reader that left."""
-    verdict = Verdict(
-        where="consumer",
-        confidence=0.95,
-        headline="the reader left before the answer was finished",
-        evidence=[fault.detail],
-        next="nothing, if you meant to; else look for a timeout or a closed tab on your side",
-    )
-    if attempt.ended_s is not None:
-        age = attempt.ended_s - attempt.began_s
-        if is_round(age):
-            verdict.evidence.append(
-                f"it left {seconds(age)} after the request: a round time, as timeouts are"
-            )
     return verdict
 
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 from unbroken.core.faults import FaultKind
 from unbroken.debugger.facts import (
     AttemptReport,
+    FaultMark,
     Possibility,
     StreamReport,
     Verdict,
 )
-from unbroken.debugger.verdict.broken import cancelled
+from unbroken.debugger.verdict.left import gone
 from unbroken.debugger.verdict.named import listed, named, reader_words
-from unbroken.debugger.words import amount, seconds
+from unbroken.debugger.words import amount, labelled, seconds
 
 __all__ = ["CONSUMER_SHARE", "without_fault"]
 
 CONSUMER_SHARE, _CONSUMER_S = 0.5, 1.0
+_MOST_NOTES = 3
 _AT_ONCE_EVENTS, _AT_ONCE_RATE, _AT_ONCE_WAIT_S = 24, 3000.0, 0.8
 
 
 def without_fault(report: StreamReport) -> Verdict:
     """Judge a stream in which nothing broke."""
-    left = next((f for f in report.faults if f.kind == FaultKind.CANCELLED.value), None)
+    left = gone(report)
     if left is not None:
-        return cancelled(report, report.last, left)
+        return left
     late = _slow_reader(report)
     if late is not None:
         return late
@@ -57,7 +59,7 @@ def without_fault(report: StreamReport) -> Verdict:
             where="unknown",
             confidence=0.4,
             headline="probably whole, but this provider gives no proof of it",
-            evidence=[fault.detail for fault in report.faults][:2],
+            evidence=[fault.detail or fault.kind for fault in report.faults][:2],
         )
     notes = [f for f in report.faults if f.severity != "fatal"]
     limited = next((f for f in notes if f.kind == FaultKind.LENGTH_LIMIT.value), None)
@@ -66,18 +68,29 @@ def without_fault(report: StreamReport) -> Verdict:
             where="none",
             confidence=0.95,
             headline="no fault: the answer was cut by its token limit",
-            evidence=[limited.detail],
+            evidence=[limited.detail or limited.kind],
             next="raise the token limit, or ask for the rest",
         )
     words = {
         "plain": "no fault: a plain answer, not a stream",
         "unread": "nothing broke as far as sizes and times tell",
     }
+    warnings = len({f.kind for f in notes if f.severity == "warning"})
+    warned = f", with {amount(warnings, 'warning')}" if warnings else ""
     return Verdict(
         where="none",
         confidence=0.95 if report.status != "unread" else 0.4,
-        headline=words.get(report.status, "no fault: the answer is whole"),
-        evidence=[f"{fault.kind}: {fault.detail}" for fault in notes][:3],
+        headline=words.get(report.status, "no fault: the answer is whole") + warned,
+        evidence=_told(notes),
+    )
+
+
+def _told(notes: list[FaultMark]) -> list[str]:
+    said = list(dict.fromkeys(labelled(fault.kind, fault.detail) for fault in notes))
+    return (
+        said
+        if len(said) <= _MOST_NOTES
+        else [*said[:_MOST_NOTES], f"and {len(said) - _MOST_NOTES} more"]
     )
 
 

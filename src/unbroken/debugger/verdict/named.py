@@ -12,9 +12,18 @@ from unbroken.debugger.facts import (
     Verdict,
 )
 from unbroken.debugger.verdict.suspects import fitting, is_round
-from unbroken.debugger.words import amount, percent, seconds, size
+from unbroken.debugger.words import amount, labelled, percent, seconds, size
 
-__all__ = ["alive", "ended_words", "listed", "named", "reader_words", "suspect"]
+__all__ = [
+    "age_of",
+    "alive",
+    "ended_words",
+    "idle_of",
+    "listed",
+    "named",
+    "reader_words",
+    "suspect",
+]
 
 _PROXIES: Final = (
     ("nginx", "nginx"), ("openresty", "OpenResty (nginx)"), ("cloudflare", "Cloudflare"),
@@ -32,17 +41,49 @@ def alive(attempt: AttemptReport) -> list[str]:
     """Say what had come before it broke."""
     if not attempt.content:
         return []
-    return [f"until then {amount(attempt.content, 'event')} with content had come in order"]
+    least = "at least " if attempt.lost_bytes or not attempt.asked else ""
+    return [f"until then {least}{amount(attempt.content, 'event')} with content had come in order"]
 
 
 def ended_words(attempt: AttemptReport, fault: FaultMark) -> str:
     """Say when it ended, and after how much."""
+    if attempt.ended_s is None or not attempt.asked or attempt.lost_bytes:
+        return _ended_unseen(attempt, fault)
     last = attempt.last_byte_s
     after = "" if last is None else f", {seconds(max(0.0, fault.at_s - last))} after the last byte"
     return (
         f"it ended {seconds(fault.at_s - attempt.began_s)} after the request{after}, with"
         f" {amount(attempt.frames, 'frame')} ({size(attempt.size_bytes)}) and no finish"
     )
+
+
+def _ended_unseen(attempt: AttemptReport, fault: FaultMark) -> str:
+    """The same where a part was not kept; what was told at the time is worth more than a count."""
+    when = f"{seconds(fault.at_s)} after the stream's beginning"
+    if not fault.exact:
+        when = f"before {seconds(fault.at_s)}; when is not kept"
+    elif attempt.asked and attempt.ended_s is not None:
+        when = f"{seconds(fault.at_s - attempt.began_s)} after the request"
+    said = labelled(f"it ended {when}", fault.detail)
+    whole = attempt.size_bytes + attempt.lost_bytes
+    if fault.detail or not whole:
+        return said
+    frames = f"at least {amount(attempt.frames, 'frame')} in {size(whole)}"
+    return f"{said}; {frames}, of which {size(attempt.lost_bytes)} were not kept"
+
+
+def age_of(attempt: AttemptReport) -> float | None:
+    """Return how long after its request an attempt ended; None where either was not kept."""
+    if attempt.ended_s is None or not attempt.asked:
+        return None
+    return attempt.ended_s - attempt.began_s
+
+
+def idle_of(attempt: AttemptReport) -> float | None:
+    """Return how long before its end the last byte came; None where that was not kept."""
+    if attempt.ended_s is None or attempt.last_byte_s is None:
+        return None
+    return attempt.ended_s - attempt.last_byte_s
 
 
 def named(attempt: AttemptReport) -> list[str]:
@@ -88,8 +129,9 @@ def suspect(
     verdict: Verdict, attempt: AttemptReport, *, idle: float | None, head: float | None
 ) -> None:
     """Name the limits that fit the moment of a cut, and let them weigh."""
-    ended = attempt.ended_s if head is None or attempt.head_s is None else attempt.head_s
-    whole = None if ended is None else ended - attempt.began_s
+    if not attempt.asked:
+        head = None
+    whole = age_of(attempt) if head is None or attempt.head_s is None else head
     headers = " ".join(f"{name}: {value}" for name, value in attempt.response_headers).lower()
     quiet = idle if idle is not None and idle >= 5.0 else None
     found = fitting(idle_s=quiet, whole_s=whole, head_s=head, headers=headers)
