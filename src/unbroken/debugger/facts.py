@@ -130,6 +130,11 @@ class AttemptReport(msgspec.Struct, kw_only=True):
         read_bytes: Sizes of the reads.
         read_wait_s: How long the reads were waited for, where that was measured.
         lost_bytes: Bytes that the flight recorder did not keep.
+        asked: Its request is in the recording; else it began before the first line that was kept.
+        unseen_s: Until then nothing of its body was kept, so its first times are not known.
+        quiet_s: How long before its end nothing with content came, the reader's own time not
+            counted; None where it came to its finish, or that is not known.
+        quiet_pings: Signs of life in that time.
         decoded: Its events could be read; False where only sizes and times are known.
     """
 
@@ -175,6 +180,10 @@ class AttemptReport(msgspec.Struct, kw_only=True):
     read_bytes: Numbers = msgspec.field(default_factory=Numbers)
     read_wait_s: Numbers = msgspec.field(default_factory=Numbers)
     lost_bytes: int = 0
+    asked: bool = True
+    unseen_s: float | None = None
+    quiet_s: float | None = None
+    quiet_pings: int = 0
     decoded: bool = True
 
     def header(self, name: str) -> str:
@@ -198,7 +207,8 @@ class StreamReport(msgspec.Struct, kw_only=True):
         faults: All, in order of time.
         attempts: All requests.
         first_content_s: Until the first content.
-        longest_gap_s: The longest time without content between the first and the last of it.
+        longest_gap_s: The longest time without content, between two events or up to the end of an
+            attempt that did not come to its finish.
         gaps: The longest such times, in order of time.
         stalls: Waits that the clocks tell of.
         bands: Phases.
@@ -210,6 +220,7 @@ class StreamReport(msgspec.Struct, kw_only=True):
         throughput: Bytes and events by time.
         consumer: The reader's own time.
         parcels: The events came in parcels: something collects them.
+        command: How the recorded command ended while the stream still ran, such as ``exit 1``.
         paced: The times of single reads are known; False for browsers' exports, in which a body
             stands as one.
         notes: What a reader of the report should know.
@@ -237,6 +248,7 @@ class StreamReport(msgspec.Struct, kw_only=True):
     throughput: Throughput = msgspec.field(default_factory=Throughput)
     consumer: Consumer = msgspec.field(default_factory=Consumer)
     parcels: bool = False
+    command: str = ""
     paced: bool = True
     notes: list[str] = []
 
@@ -245,6 +257,12 @@ class StreamReport(msgspec.Struct, kw_only=True):
         """The first fatal fault that nothing made good, or the first fatal one."""
         fatal = [fault for fault in self.faults if fault.severity == "fatal"]
         return next((fault for fault in fatal if not fault.recovered), next(iter(fatal), None))
+
+    @property
+    def worst_gap(self) -> Gap | None:
+        """The longest time without content, where it stands out."""
+        worst = max(self.gaps, key=lambda gap: gap.lasted_s, default=None)
+        return worst if worst is not None and worst.lasted_s >= self.longest_gap_s else None
 
     @property
     def last(self) -> AttemptReport:

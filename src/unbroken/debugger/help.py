@@ -26,7 +26,10 @@ def add_help(report: Report) -> None:
     known: dict[tuple[str, str, str, str], Help | None] = {}
     for stream in report.streams:
         attempts = {attempt.number: attempt for attempt in stream.attempts}
+        stood = {mark.attempt for mark in stream.faults if mark.kind == FaultKind.STALLED.value}
         for mark in stream.faults:
+            if mark.kind == FaultKind.CANCELLED.value and mark.attempt in stood:
+                continue  # the reader left for the silence: that is what help is needed for
             provider = _provider(attempts.get(mark.attempt))
             key = (mark.kind, mark.phase, provider, mark.detail)
             if key not in known:

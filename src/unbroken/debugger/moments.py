@@ -39,6 +39,7 @@ class FaultMark(msgspec.Struct, kw_only=True):
         frame: Number of the frame, from 0.
         attempt: The attempt, from 1.
         phase: What the stream was doing.
+        exact: It happened then; False: at some time before, of which nothing was kept.
         recovered: A later attempt made it good.
         help: What is known of it.
     """
@@ -51,6 +52,7 @@ class FaultMark(msgspec.Struct, kw_only=True):
     frame: int | None = None
     attempt: int = 1
     phase: str = ""
+    exact: bool = True
     recovered: bool = False
     help: Help | None = None
 
@@ -65,6 +67,7 @@ class Gap(msgspec.Struct, kw_only=True):
         phase: What the stream was doing.
         pings: Signs of life meanwhile.
         own_s: How much of it the reader itself took, as far as known.
+        open: No content came after it: it lasted until the attempt's end.
     """
 
     at_s: float
@@ -73,6 +76,7 @@ class Gap(msgspec.Struct, kw_only=True):
     phase: str = ""
     pings: int = 0
     own_s: float = 0.0
+    open: bool = False
 
 
 class Stall(msgspec.Struct, kw_only=True):

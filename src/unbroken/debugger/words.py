@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["amount", "clip", "millis", "percent", "seconds", "size", "unbroken_units"]
+__all__ = ["amount", "clip", "labelled", "millis", "percent", "seconds", "size", "unbroken_units"]
 
 _MINUTE_S = 120.0
 
@@ -50,6 +50,12 @@ def amount(count: int, one: str, many: str | None = None) -> str:
 def percent(share: float) -> str:
     """Return a share of 1 in percent."""
     return f"{share * 100:.0f} %"
+
+
+def labelled(label: str, detail: str) -> str:
+    """Return ``label: detail``; where contents were removed there may be no detail."""
+    detail = detail.strip().rstrip(":").rstrip()
+    return f"{label}: {detail}" if detail else label
 
 
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|B|kB|MB|GB)\b|%)")

@@ -94,9 +94,10 @@
       text: moments.map((m) => `${seconds(m.at_s)}: ${plain(m.text)}`), hovertemplate: "%{text}<extra></extra>",
     });
     const bad = faults.filter((fault) => fault.severity !== "note");
+    const toneOf = (fault) => colour(fault.severity === "fatal" ? "--bad" : "--warn");
     traces.push({
       name: "faults", type: "scatter", mode: "markers", x: bad.map((f) => f.at_s), y: bad.map((f) => laneOf(f.attempt)), cliponaxis: false,
-      marker: { symbol: "x", size: 12, color: colour("--bad"), line: { width: 1.5, color: colour("--card") } },
+      marker: { symbol: bad.map((f) => f.severity === "fatal" ? "x" : "triangle-up"), size: 12, color: bad.map(toneOf), line: { width: 1.5, color: colour("--card") } },
       text: bad.map((f) => `<b>${f.kind}</b> at ${seconds(f.at_s)}<br>${plain(f.detail).replace(/(.{60}\S*) /g, "$1<br>")}`), hovertemplate: "%{text}<extra></extra>",
     });
     return [traces, layout(stream, {
@@ -107,13 +108,13 @@
         text: `${seconds(w.lasted_s)} ${w.pings ? `behind ${amount(w.pings, "ping")}` : w.clock === "silence" || w.clock === "first-event" ? "of silence" : "without content"}`,
       })), ...bad.slice(0, 6).filter((f, i) => bad.findIndex((g) => g.kind === f.kind && Math.abs(g.at_s - f.at_s) < stream.duration_s * 0.12) === i).map((f) => {
         const place = f.at_s / Math.max(stream.duration_s, 1e-9);
-        return { x: f.at_s, y: 1, yref: "paper", yanchor: "bottom", xanchor: place > 0.66 ? "right" : place < 0.33 ? "left" : "center", showarrow: false, text: f.kind, font: { size: 11, color: colour("--bad") } };
+        return { x: f.at_s, y: 1, yref: "paper", yanchor: "bottom", xanchor: place > 0.66 ? "right" : place < 0.33 ? "left" : "center", showarrow: false, text: f.kind, font: { size: 11, color: toneOf(f) } };
       })],
       yaxis: { tickvals: names.map(lane2(names)), ticktext: names, range: [0.4, names.length + 0.7], showgrid: false },
     })];
   }
   const lane2 = (names) => (name) => names.length - names.indexOf(name);
-  const faultShapes = (bad) => bad.slice(0, 60).map((f) => ({ type: "line", x0: f.at_s, x1: f.at_s, yref: "paper", y0: 0, y1: 1, line: { color: colour("--bad"), width: 1.5, dash: "dot" } }));
+  const faultShapes = (bad) => bad.slice(0, 60).map((f) => ({ type: "line", x0: f.at_s, x1: f.at_s, yref: "paper", y0: 0, y1: 1, line: { color: colour(f.severity === "fatal" ? "--bad" : "--warn"), width: 1.5, dash: "dot" } }));
   // What the clocks tell of, and what is long beside this stream's usual pace.
   const waits = (stream) => {
     const usual = Math.max(1, stream.histogram.spread.p50 * 10);
@@ -139,7 +140,10 @@
       layout(stream, { shapes: [...stallShapes(stream), ...faultShapes(faults.filter((f) => f.severity !== "note"))], yaxis: decades({ range: [Math.log10(low) - 0.3, Math.log10(high) + 0.3] }) })];
   }
 
-  function histogram(stream) {
+  // As many names as have room beside each other.
+  const few = (names, place) => { const each = Math.ceil(names.length / Math.max(2, Math.floor((place.clientWidth - 70) / 64))); return names.filter((_, i) => i % each === 0); };
+
+  function histogram(stream, place) {
     const { edges_s: edges, counts, together } = stream.histogram;
     const name = (edge) => seconds(edge).replace(".0 ", " ");
     const labels = edges.map((edge, i) => i ? `${name(edges[i - 1])} to ${name(edge)}` : `up to ${name(edge)}`);
@@ -147,7 +151,7 @@
     const bars = together ? { x: ["together", ...x], y: [together, ...y], said: [`${amount(together, "event")} came in one read with the one before`, ...labels.map((l, i) => `${l}: ${counts[i]}`)] } : { x, y, said: labels.map((l, i) => `${l}: ${counts[i]}`) };
     return [[{ name: "gaps", type: "bar", x: bars.x, y: bars.y, text: bars.said, textposition: "none", hovertemplate: "%{text}<extra></extra>",
       marker: { color: bars.x.map((l) => l === "together" ? colour("--second") : colour("--accent")), line: { width: 0 } } }],
-      layout(stream, { bargap: 0.08, xaxis: { range: undefined, autorange: true, type: "category", ticksuffix: "", nticks: 9, showgrid: false, fixedrange: true, tickangle: 0 }, yaxis: { rangemode: "tozero", nticks: 5, tickformat: "~s" } })];
+      layout(stream, { bargap: 0.08, xaxis: { range: undefined, autorange: true, type: "category", ticksuffix: "", tickmode: "array", tickvals: few(bars.x, place), showgrid: false, fixedrange: true, tickangle: 0 }, yaxis: { rangemode: "tozero", nticks: 5, tickformat: "~s" } })];
   }
 
   function throughput(stream) {
@@ -182,7 +186,7 @@
     const stream = data.streams[Number(section.dataset.index)];
     drawn.set(section, stream);
     for (const place of section.querySelectorAll(".plot")) {
-      const [traces, shape] = CHARTS[place.dataset.chart](stream);
+      const [traces, shape] = CHARTS[place.dataset.chart](stream, place);
       if (place.classList.contains("still")) { place.textContent = ""; place.classList.remove("still"); }
       const kept = place.layout && LINKED.includes(place.dataset.chart) ? place.layout.xaxis.range : null;
       if (kept) shape.xaxis.range = kept;
@@ -242,9 +246,18 @@
   });
 
   const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
+    for (const entry of entries) if (entry.isIntersecting && shown(entry.target) && !drawn.has(entry.target)) draw(entry.target);
   }, { rootMargin: "300px" });
-  for (const section of document.querySelectorAll(".stream")) seen.observe(section);
+  // A folded stream has no width to draw in: it is drawn when it opens.
+  const shown = (section) => section.tagName !== "DETAILS" || section.open;
+  const unfold = (id) => { const place = id && document.getElementById(id); if (place?.tagName === "DETAILS") place.open = true; };
+  for (const section of document.querySelectorAll(".stream")) {
+    seen.observe(section);
+    section.addEventListener("toggle", (event) => { if (event.target === section && section.open && !drawn.has(section)) draw(section); });
+  }
+  document.addEventListener("click", (event) => { const link = event.target.closest('a[href^="#s"]'); if (link) unfold(link.hash.slice(1)); });
+  addEventListener("hashchange", () => unfold(location.hash.slice(1)));
+  unfold(location.hash.slice(1));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const section of drawn.keys()) draw(section); });
-  addEventListener("beforeprint", () => { for (const section of document.querySelectorAll(".stream")) if (!drawn.has(section)) draw(section); });
+  addEventListener("beforeprint", () => { for (const section of document.querySelectorAll(".stream")) if (shown(section) && !drawn.has(section)) draw(section); });
 })();

@@ -25,6 +25,10 @@ from unbroken.telemetry.page.files import Plotly, plotly
 __all__ = ["page"]
 
 
+_MOST_OPEN = 2
+"""Of many streams so many stand open, the broken ones first; a click opens any other."""
+
+
 def page(report: Report) -> str:
     """Return the page.
 
@@ -69,8 +73,11 @@ def page(report: Report) -> str:
 
 
 def _sections(report: Report) -> Iterator[str]:
+    worst = [s for s in report.streams if s.fault is not None and not s.healed]
+    odd = [s for s in report.streams if s not in worst and s.verdict.where != "none"]
+    opened = {stream.number for stream in (worst or odd)[:_MOST_OPEN]}
     for index, stream in enumerate(report.streams):
-        yield from stream_section(report, index, stream)
+        yield from stream_section(report, index, stream, opened=stream.number in opened)
 
 
 def _asset(name: str) -> str:
@@ -169,3 +176,7 @@ def _list(report: Report) -> Iterator[str]:
             f'<td class="wide-only">{text(row.dialect)}</td></tr>'
         )
     yield "</tbody></table></div>"
+    if report.total > HELD_ROWS:
+        failed = sum(row.status == "failed" for row in report.listed)
+        said = f"and {report.total - HELD_ROWS:,} more; of all {failed:,} failed"
+        yield f'<p class="soft">{said}. unbroken report --stream N shows any of them.</p>'

@@ -10,12 +10,15 @@ from unbroken.debugger.words import amount, seconds
 
 __all__ = ["fault_items"]
 
+_MOST_STALLS = 12
+
 
 def fault_items(stream: StreamReport) -> Iterator[str]:
     """Yield the list of faults and stalls, or nothing."""
     if not stream.faults and not stream.stalls:
         return
-    yield '<h2>What broke</h2><ol class="faults">'
+    broke = any(fault.severity == "fatal" for fault in stream.faults)
+    yield f'<h2>{"What broke" if broke else "What was noticed"}</h2><ol class="faults">'
     seen: dict[tuple[str, int], int] = {}
     for fault in stream.faults:
         key = (fault.kind, fault.attempt)
@@ -32,7 +35,7 @@ def fault_items(stream: StreamReport) -> Iterator[str]:
             helped.add(fault.help.record)
             yield _help(fault.help)
         yield "</li>"
-    for stall in stream.stalls[:12]:
+    for stall in stream.stalls[:_MOST_STALLS]:
         limit = "" if stall.limit_s is None else f" Its limit is {stall.limit_s:g} s."
         pings = f", with {amount(stall.pings, 'ping')} meanwhile" if stall.pings else ""
         yield (
@@ -40,11 +43,14 @@ def fault_items(stream: StreamReport) -> Iterator[str]:
             f"<p>{seconds(stall.lasted_s)} in which the clock {text(stall.clock)} ran, phase"
             f" {text(stall.phase)}{pings}.{limit}</p></li>"
         )
+    more = len(stream.stalls) - _MOST_STALLS
+    if more > 0:
+        yield f"<li><p>And {amount(more, 'more stall')}.</p></li>"
     yield "</ol>"
 
 
 def _fault(stream: StreamReport, fault: FaultMark, times: int) -> Iterator[str]:
-    where = f"at {seconds(fault.at_s)}"
+    where = f"{'at' if fault.exact else 'before'} {seconds(fault.at_s)}"
     if fault.at_byte is not None:
         where += f", byte {fault.at_byte:,}"
     if fault.frame is not None:
@@ -57,7 +63,9 @@ def _fault(stream: StreamReport, fault: FaultMark, times: int) -> Iterator[str]:
     yield f"<li><h3>{text(fault.kind)} {tag(fault.severity, tone)}"
     if fault.recovered:
         yield " " + tag("made good by a later attempt", "good")
-    yield f"<small>{text(where)}</small></h3><p>{text(sentence(fault.detail))}.</p>"
+    yield f"<small>{text(where)}</small></h3>"
+    if fault.detail:
+        yield f"<p>{text(sentence(fault.detail))}.</p>"
 
 
 def _help(known: Help) -> str:

@@ -16,8 +16,10 @@ HELD_ROWS = 400
 """Rows of a table; more would make the page slow, and nobody reads them."""
 
 
-def stream_section(report: Report, index: int, stream: StreamReport) -> Iterator[str]:
-    """Yield a stream's section."""
+def stream_section(
+    report: Report, index: int, stream: StreamReport, *, opened: bool = True
+) -> Iterator[str]:
+    """Yield a stream's section; where there are several, each folds."""
     number = stream.number
     last = stream.last
     word = "healed" if stream.healed else stream.status
@@ -27,12 +29,16 @@ def stream_section(report: Report, index: int, stream: StreamReport) -> Iterator
     if len(stream.attempts) > 1:
         about.append(amount(len(stream.attempts), "attempt"))
     name = f"Stream {number}" if report.total > 1 else "The stream"
-    yield f'<section class="stream" id="s{number}" data-index="{index}"'
-    yield f' aria-labelledby="h{number}">'
-    yield f"<header><h2>{name} {tag(word, tone)}<span>{text(', '.join(about))}</span></h2>"
+    several = report.total > 1
+    about_it = f'class="stream" id="s{number}" data-index="{index}"'
+    if several:
+        yield f"<details {about_it}{' open' if opened else ''}><summary>"
+    else:
+        yield f'<section {about_it} aria-labelledby="h{number}"><header>'
+    yield f"<h2>{name} {tag(word, tone)}<span>{text(', '.join(about))}</span></h2>"
     headline = stream.verdict.headline
     yield f'<p class="headline" id="h{number}">{text(headline[:1].upper() + headline[1:])}.</p>'
-    yield "</header>"
+    yield "</summary>" if several else "</header>"
     yield from _verdict(stream.verdict, tone)
     for note in stream.notes:
         yield f'<p class="notice">{text(note)}</p>'
@@ -41,7 +47,7 @@ def stream_section(report: Report, index: int, stream: StreamReport) -> Iterator
     yield from fault_items(stream)
     yield from _timeline(stream)
     yield from _attempts(stream)
-    yield "</section>"
+    yield "</details>" if several else "</section>"
 
 
 def _verdict(verdict: Verdict, tone: str) -> Iterator[str]:
@@ -76,17 +82,20 @@ def _figures(stream: StreamReport) -> Iterator[str]:
     first, spread = stream.first_content_s, stream.histogram.spread
     yield '<dl class="figures">'
     head = "" if last.head_s is None else f"head after {seconds(last.head_s - last.began_s)}"
-    yield _figure("First content", "none" if first is None else seconds(first), head)
-    worst = max(stream.gaps, key=lambda gap: gap.lasted_s, default=None)
+    unseen = next((a.unseen_s for a in attempts if a.unseen_s is not None), None)
+    shown = "none" if first is None else seconds(first)
+    if first is None and unseen is not None:
+        shown, head = "not kept", f"nothing before {seconds(unseen)} was kept"
+    yield _figure("First content", shown, head)
+    worst, longest = stream.worst_gap, stream.longest_gap_s
     said = ""
-    if worst is not None and worst.lasted_s >= spread.longest:
-        said = f"at {seconds(worst.at_s)}"
+    if worst is not None:
+        said = f"at {seconds(worst.at_s)}" + (", up to the end" if worst.open else "")
         if worst.pings:
             said += f", {amount(worst.pings, 'ping')} in it"
-    long = spread.longest >= 10.0
     yield _figure(
-        "Longest gap", seconds(spread.longest) if spread.count else "none", said,
-        "warn" if long else "",
+        "Longest gap", seconds(longest) if longest > 0 else "none", said,
+        "warn" if longest >= 10.0 else "",
     )  # fmt: skip
     usual = f"99 % within {seconds(spread.p99)}" if spread.count else ""
     yield _figure("Usual gap", seconds(spread.p50) if spread.count else "none", usual)
@@ -96,9 +105,9 @@ def _figures(stream: StreamReport) -> Iterator[str]:
     more = f"{last.read_bytes.average:,.0f} B each" if last.read_bytes.count else ""
     yield _figure("Reads", f"{reads:,}", more)
     frames = sum(a.frames for a in attempts)
-    yield _figure(
-        "Received", size(sum(a.size_bytes for a in attempts)), amount(frames, "event") + " in all"
-    )
+    lost = sum(a.lost_bytes for a in attempts)
+    said = f"and {size(lost)} not kept" if lost else amount(frames, "event") + " in all"
+    yield _figure("Received", size(sum(a.size_bytes for a in attempts)), said)
     yield _figure("Pings", f"{pings:,}", "signs of life without content")
     waits = last.read_wait_s
     if waits.count:
