@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.debugger.recordings import attempt, delta, recording, whole
-from unbroken.core.recording import Opening, Read, RecordingError
+from unbroken.core.recording import (
+    End,
+    FaultSeen,
+    Opening,
+    OutcomeSeen,
+    Read,
+    RecordingError,
+    RequestSent,
+    ResponseHead,
+    Sent,
+    encode_line,
+)
+from unbroken.debugger import report
 from unbroken.debugger.reading import read_lines
 
 
@@ -99,3 +112,34 @@ def test_a_browsers_export_is_known_by_its_beginning(tmp_path: Path, before: str
     with pytest.raises(RecordingError, match="HAR holds no request") as caught:
         list(read_lines(path))
     assert str(caught.value).startswith(str(path))
+
+
+def test_what_was_recorded_cannot_act_on_a_terminal(tmp_path: Path) -> None:
+    bad = "gpt\x1b]0;pwned\x07\x1b[2J\u202e"
+    body = {"id": "c", "object": "chat.completion.chunk", "model": bad, "choices": []}
+    lines = [
+        Opening(version=1, side="x\x1b[31m"),
+        RequestSent(at_s=0, url="http://h/v1/chat/completions", dialect="openai-chat"),
+        Sent(at_s=0, text=json.dumps({"model": bad, "stream": True})),
+        ResponseHead(at_s=0.1, headers=[("server", "\x1b[31mx")]),
+        Read(at_s=0.2, text=f"data: {json.dumps(body)}\n\n"),
+        End(at_s=0.3, how="reset", detail="\x1b[31m"),
+        OutcomeSeen(
+            at_s=0.3,
+            status="bad\x1b[31m",
+            faults=[FaultSeen(kind="new-fault-of-v2", detail="\x1b[5m")],
+        ),
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(map(encode_line, lines)))
+    text = report(path).text()
+    assert "gpt" in text
+    assert not set(text) & set("\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize("at_s", [-1e308, 1e308, 1e12])
+def test_a_time_that_cannot_be_is_one_clear_line(tmp_path: Path, at_s: float) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(encode_line(Opening(version=1)) + encode_line(Read(at_s=at_s, text="x")))
+    with pytest.raises(RecordingError, match="its time cannot be"):
+        list(read_lines(path))

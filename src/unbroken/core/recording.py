@@ -56,6 +56,7 @@ __all__ = [
 
 VERSION = 1
 _MOST_SHOWN = 60
+_MOST_S = 1e11  # some three thousand years: as seconds since the epoch, and as a stream's time
 
 Contents = Literal["kept", "hashed", "removed"]
 """What became of prompts and outputs: kept; every text replaced by one of equal length that is the
@@ -331,6 +332,10 @@ def decode_line(raw: bytes) -> Line | None:
         raise RecordingError(msg) from None
     if type(line) is Opening and line.version > VERSION:
         msg = f"it is of format version {line.version}, and this Unbroken reads up to {VERSION}"
+        raise RecordingError(msg)
+    at_s = line.started_at if isinstance(line, Opening) else line.at_s
+    if not -_MOST_S < at_s < _MOST_S:
+        msg = "its time cannot be"
         raise RecordingError(msg)
     return line
 

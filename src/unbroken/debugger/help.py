@@ -33,13 +33,20 @@ def add_help(report: Report) -> None:
             provider = _provider(attempts.get(mark.attempt))
             key = (mark.kind, mark.phase, provider, mark.detail)
             if key not in known:
-                record = explain_fault(_fault(mark), provider=provider, phase=mark.phase)
+                fault = _fault(mark)
+                record = fault and explain_fault(fault, provider=provider, phase=mark.phase)
                 known[key] = None if record is None else _help(record)
             mark.help = known[key]
 
 
-def _fault(mark: FaultMark) -> Fault:
+def _fault(mark: FaultMark) -> Fault | None:
+    """Return the fault; None for a kind of a later version."""
+    if mark.kind not in _KINDS:
+        return None
     return Fault.of(FaultKind(mark.kind), mark.detail, at_byte=mark.at_byte, frame=mark.frame)
+
+
+_KINDS = frozenset(FaultKind)
 
 
 def _provider(attempt: AttemptReport | None) -> str:

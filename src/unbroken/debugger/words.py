@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["amount", "clip", "labelled", "millis", "percent", "seconds", "size", "unbroken_units"]
+__all__ = [
+    "amount", "clip", "harmless", "labelled", "millis", "percent", "seconds", "size",
+    "unbroken_units",
+]  # fmt: skip
 
 _MINUTE_S = 120.0
+# What a terminal acts upon: C0, C1, and what turns the direction of text around.
+_ACTING = (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_HARMLESS = {code: "\ufffd" for code in _ACTING if code not in (9, 10)}
+
+
+def harmless(text: str) -> str:
+    """Return a text of equal length without what would move a cursor or turn text around."""
+    return text.translate(_HARMLESS)
 
 
 def seconds(value: float) -> str:

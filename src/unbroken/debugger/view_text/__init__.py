@@ -11,7 +11,7 @@ from unbroken.debugger.view_text.faults import faults
 from unbroken.debugger.view_text.figures import figures
 from unbroken.debugger.view_text.paragraphs import wrapped
 from unbroken.debugger.view_text.story import activity, timeline
-from unbroken.debugger.words import amount, percent, seconds, size
+from unbroken.debugger.words import amount, harmless, percent, seconds, size
 
 __all__ = ["report_lines"]
 
@@ -34,7 +34,13 @@ def report_lines(
         full: The whole timeline of every stream that is told.
         only: The stream that was asked for: it alone is told.
     """
-    width = max(60, width)
+    for line in _lines(report, max(60, width), full, only):
+        # What was recorded came from anywhere: nothing of it may move the cursor.
+        line.plain = harmless(line.plain)
+        yield line
+
+
+def _lines(report: Report, width: int, full: bool, only: int | None) -> Iterator[Text]:
     yield from _top(report, width)
     told = _chosen(report, full=full, only=only)
     if report.total > 1 and only is None:
