@@ -64,6 +64,30 @@ def test_two_streams_of_one_file(unbroken: Command, tmp_path: Path) -> None:
     assert "different (streams 1 and 2)" in ran.text
 
 
+def test_another_end_is_different(unbroken: Command, tmp_path: Path) -> None:
+    reset, fin = (
+        recording(tmp_path / f"{how}.jsonl", attempt(whole(*WORDS)[:4], how=how))
+        for how in ("reset", "incomplete")
+    )
+    ran = unbroken("diff", reset, fin)
+    assert (ran.code, ran.text.splitlines()[0]) == (1, "different")
+
+
+def test_what_has_no_contents_is_not_called_the_same_meaning(
+    unbroken: Command, tmp_path: Path
+) -> None:
+    a, b = (
+        recording(tmp_path / f"{name}.jsonl", attempt(whole("xxxx")), contents="removed")
+        for name in "ab"
+    )
+    ran = unbroken("diff", a, b)
+    assert ran.code == 0
+    first, second, *_ = ran.text.splitlines()
+    assert first == "equal as far as a recording without contents can tell"
+    assert "the contents of both recordings are removed: texts cannot be compared" in second
+    assert "same meaning" not in ran.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

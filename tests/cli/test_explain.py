@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
+from tests.debugger.recordings import PING, attempt, recording, whole
 
 PEER = "peer closed connection without sending complete message body (incomplete chunked read)"
 HAN = re.compile("[\u3400-\u9fff]")
@@ -21,7 +22,7 @@ def test_dead_ends_come_first_then_what_helps(unbroken: Command) -> None:
     first, *rest = ran.text.splitlines()
     assert "sdk/httpx-incomplete-chunked-read" in first
     labels = [line[2:14].strip() for line in rest if line[:2] == "  " and line[2:3].strip()]
-    order = ["sure", "found by", "cause", "do not", "do", "leads to", "repeat it", "read"]
+    order = ["cause", "do not", "do", "leads to", "repeat it", "read", "found by", "sure"]
     places = [labels.index(label) for label in order if label in labels]
     assert places == sorted(places)
     assert {"sure", "cause", "do not", "do"} <= set(labels)
@@ -29,6 +30,97 @@ def test_dead_ends_come_first_then_what_helps(unbroken: Command) -> None:
     assert re.search(r"(fails in \d+ % of cases|failed \d+ of \d+ times)", ran.text)
     assert "last confirmed 2026-" in ran.text
     assert "unbroken lab serve" in ran.text
+
+
+def test_what_a_person_in_trouble_needs_fits_the_screen(unbroken: Command) -> None:
+    """The seeds' history, and what they once claimed, is for those who keep the records."""
+    short = unbroken("explain", "llm/truncated-response-in-streaming-mode")
+    full = unbroken("explain", "llm/truncated-response-in-streaming-mode", "--all")
+    shown = unbroken("knowledge", "show", "llm/truncated-response-in-streaming-mode")
+    assert "written by a model" not in short.text
+    assert "written by a model" in full.text
+    assert "written by a model" in shown.text
+    assert short.text.count("\n  do not ") == 3
+    assert shown.text.count("\n  do not ") > 3
+    assert re.search(r"\n +\d more: --all shows them\n", short.text)
+    assert "more: --all" not in full.text
+    assert len(short.text) < 0.8 * len(shown.text)
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_lines_are_wrapped_with_hanging_indents(unbroken: Command, columns: int, lang: str) -> None:
+    from rich.cells import cell_len
+
+    env = {"COLUMNS": str(columns)}
+    lines = unbroken("explain", PEER, "--lang", lang, env=env).text.splitlines()
+    texts = [line for line in lines if not re.search(r"[=(]|grep", line)]  # code is kept as it is
+    assert max(cell_len(line) for line in texts) <= columns
+    first = next(n for n, line in enumerate(lines) if re.match(r"  \S+ +1\. ", line))
+    indent = cell_len(lines[first][: lines[first].index("1. ")]) + 3
+    assert len(lines[first + 1]) - len(lines[first + 1].lstrip()) == indent
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("nofile.log", "there is no file or record nofile.log"),
+        ("ap.log", "there is no file or record ap.log; near: app.log"),
+        ("./ap.log", "near: ./app.log"),
+        ("./nope/app.log", "there is no file or record ./nope/app.log; near: app.log"),
+        ("timeout.log", "there is no file or record timeout.log"),
+        ("nope/whatever", "there is no file or record nope/whatever"),
+        ("llm/nope", "there is no record llm/nope; there are: unbroken knowledge list --area llm"),
+        ("llm/stream-stalld", "there is no record llm/stream-stalld; near: llm/stream-stalled"),
+        ("logs", "cannot read logs: it is a folder"),
+    ],
+)
+def test_a_name_of_nothing_is_not_taken_for_a_message(
+    word: str, told: str, unbroken: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app.log").write_text("x")
+    (tmp_path / "logs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    ran = unbroken("explain", word)
+    assert ran.code == 2
+    assert told in ran.error_line
+
+
+@pytest.mark.parametrize("message", ["text/event-stream", "stalled"])
+def test_a_message_of_one_word_is_one(unbroken: Command, message: str) -> None:
+    assert unbroken("explain", message).code == 0
+
+
+def test_a_file_for_another_command_is_named_with_it(
+    unbroken: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recording(tmp_path / "answer.jsonl", attempt(whole("a")[:1]))
+    (tmp_path / "x.sse").write_bytes(b"".join([PING, *whole("a")]))
+    (tmp_path / "chat.ndjson").write_bytes(
+        b'{"model":"m","message":{"content":"a"},"done":false}\n' * 2
+    )
+    (tmp_path / "x.har").write_text('{"log": {"version": "1.2", "entries": []}}')
+    (tmp_path / "mixed.log").write_bytes(b"".join(whole("a")) + f"ERROR {PEER}\n".encode())
+    for name, command in (
+        ("answer.jsonl", "report answer.jsonl"),
+        ("x.har", "report x.har"),
+        ("x.sse", "check x.sse"),
+        ("chat.ndjson", "check chat.ndjson"),
+    ):
+        ran = unbroken("explain", name)
+        assert ran.code == 2
+        assert ran.error_line.endswith(f": unbroken {command}")
+    assert unbroken("explain", "mixed.log").code == 0
+    for name in ("answer.jsonl", "x.har"):
+        ran = unbroken("check", name)
+        assert ran.code == 2
+        assert ran.error_line.endswith(f": unbroken report {name}")
+    assert unbroken("check", "x.sse").code == 0
+
+
+def test_help_says_that_ids_are_taken(unbroken: Command) -> None:
+    assert "llm/stream-stalled" in unbroken("explain", "--help").text
 
 
 def test_the_next_two_get_a_line_each(unbroken: Command) -> None:

@@ -11,6 +11,7 @@ from tests.cli.conftest import Command
 from tests.knowledge.make import GOOD
 from tests.knowledge.test_evidence import CUT, Evidence, outcome
 from tests.knowledge.test_importing import CANON
+from unbroken.knowledge.load import DATA
 
 
 @pytest.fixture
@@ -62,6 +63,19 @@ def test_list_and_show(unbroken: Command, folder: Path) -> None:
     }
     heads = json.loads(unbroken("knowledge", "list", "--json", env=env).out)["records"]
     assert {"id", "signature", "tags"} <= set(heads[0])
+
+
+def test_the_areas_are_named(unbroken: Command, folder: Path) -> None:
+    env = {"UNBROKEN_KNOWLEDGE": str(folder)}
+    (folder / "own.json").write_text(json.dumps({**GOOD, "id": "ours/x"}), "utf-8")
+    ran = unbroken("knowledge", "list", "--area", "nope", env=env)
+    assert ran.code == 2
+    areas = sorted({*(path.name for path in DATA.iterdir() if path.is_dir()), "ours"})
+    assert f"there is no area nope; the areas are {', '.join(areas)}" in ran.error_line
+    shown = " ".join(unbroken("knowledge", "list", "--help").text.split())
+    for area in areas:
+        assert area == "ours" or area in shown.partition("--area")[2]
+    assert unbroken("knowledge", "list", "--area", "ours", env=env).code == 0
 
 
 def test_what_was_left_out_is_told(unbroken: Command, folder: Path) -> None:

@@ -82,6 +82,39 @@ def test_ctrl_c_keeps_the_smallest_so_far(path: Path, tmp_path: Path) -> None:
     assert ": ping" in out.read_text()
 
 
+@pytest.mark.parametrize("which", ["small", "out", "pytest"])
+def test_nothing_is_written_over_unless_asked_for(
+    unbroken: Command, tmp_path: Path, which: str
+) -> None:
+    path = recording(tmp_path / "a.jsonl", attempt([delta("a"), b"data: {\n\n", delta("b")]))
+    place = {"small": "a.small.jsonl", "out": "out.jsonl", "pytest": "test_it.py"}[which]
+    there = tmp_path / place
+    there.write_text("mine")
+    more: list[str | Path] = [] if which == "small" else [f"--{which}", there]
+    ran = unbroken("shrink", path, "--fault", "malformed-json", "-q", *more)
+    assert ran.code == 2
+    assert f"{there} is there already: --force writes over it" in ran.error_line
+    assert there.read_text() == "mine"
+    assert unbroken("shrink", path, "--fault", "malformed-json", "-q", *more, "--force").code == 0
+    assert there.read_text() != "mine"
+
+
+def test_times_are_told_as_somebody_reads_them(unbroken: Command, tmp_path: Path) -> None:
+    frames = [delta("a"), b"data: {\n\n"]
+    reads = [(2.0, frames[0]), (4.314159265, frames[1])]
+    path = recording(tmp_path / "a.jsonl", attempt(reads, gap_s=0.013291))
+    ran = unbroken("shrink", path, "--fault", "malformed-json", "-q")
+    assert " bytes, 4.33 s; the file" in ran.text
+
+
+def test_its_time_limit_has_a_variable_of_its_own(unbroken: Command, path: Path) -> None:
+    ran = unbroken("shrink", "--help")
+    assert "UNBROKEN_SHRINK_TIMEOUT" in ran.text
+    bad = {"UNBROKEN_TIMEOUT": "nonsense"}
+    assert unbroken("shrink", path, "--fault", "stalled", env=bad).code == 2
+    assert "is shown by no body" in unbroken("shrink", path, "--fault", "stalled", env=bad).error
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

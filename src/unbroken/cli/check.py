@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from unbroken.cli import fetch
+from unbroken.cli.kinds import better_for
 from unbroken.cli.screen import CliError, for_terminal, stdout
 from unbroken.cli.sources import is_url, read_all
 from unbroken.cli.verdict_view import verdict_lines
@@ -119,7 +120,10 @@ def check(
             timeout,
         )
     else:
-        outcome = _judge(read_all(source), dialect, end.value)
+        body = read_all(source)
+        if other := better_for(source, body, bodies=False):
+            raise CliError(other)
+        outcome = _judge(body, dialect, end.value)
     _print(source, outcome, as_json, show_text)
     if outcome.fault is not None:
         raise typer.Exit(1)

@@ -19,10 +19,19 @@ def diff_lines(found: Diff) -> Iterator[Text]:
     """Yield the lines that tell a difference."""
     first = found.stream_a == found.stream_b == 1
     where = "" if first else f" (streams {found.stream_a} and {found.stream_b})"
-    if found.equal:
+    if found.equal and found.texts:
         yield line(("equal", "bold green"), f"{where}: the same meaning, and the same end")
+    elif found.equal:
+        yield line(
+            ("equal", "bold green"), f"{where} as far as a recording without contents can tell"
+        )
     else:
         yield line(("different", "bold red"), where)
+    if not found.texts:
+        yield line(
+            (f"  {found.why_no_texts}: texts cannot be compared,", "yellow"),
+            (" only structure, sizes, pace and ends are", "yellow"),
+        )
     if found.attempts_a != found.attempts_b:
         counts = amount(found.attempts_a, "attempt"), amount(found.attempts_b, "attempt")
         yield line(f"  A has {counts[0]}, B {counts[1]}")

@@ -35,6 +35,9 @@ _Store = Annotated[
 ]
 
 
+_AREAS = ("llm", "provider", "proxy", "sdk")  # without reading all records for a help text
+
+
 def knowledge_app(help_of: Callable[[Callable[..., None]], str]) -> typer.Typer:
     """Return the commands below ``unbroken knowledge``.
 
@@ -103,12 +106,19 @@ def list_(
     tag: Annotated[str, typer.Option(envvar="UNBROKEN_TAG", help="Only those with this tag.")] = "",
     area: Annotated[
         str,
-        typer.Option(envvar="UNBROKEN_AREA", help="Only those of an area: llm, sdk ..."),
+        typer.Option(
+            envvar="UNBROKEN_AREA",
+            help=f"Only those of an area: {', '.join(_AREAS)}, or one of your own.",
+        ),
     ] = "",
     lang: _Lang = Language.EN,
     as_json: _Json = False,
 ) -> None:
     """List the records: id and message, one a line."""
+    areas = sorted({id.partition("/")[0] for id in base().by_id})
+    if area and area not in areas:
+        message = f"there is no area {area}; the areas are {', '.join(areas)}"
+        raise CliError(message)
     records = [
         in_language(record, lang.value)
         for record in base().records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,13 @@ from unbroken.knowledge import Base, Explanation, Match, Reason, Related, Told, 
 from unbroken.knowledge.record import Measured
 from unbroken.knowledge.told import labels
 
-__all__ = ["Row", "match_rows", "other_rows", "record_rows", "show"]
+__all__ = ["Row", "heading", "match_rows", "other_rows", "record_rows", "show"]
 
 _INDENT = 2
+_WIDEST = 100  # as a report is
+_MOST = 3
+_MOST_NEAR = 2
+_NUMBER = 3
 _CODE_STYLE = "cyan"
 
 
@@ -30,34 +35,61 @@ class Row:
         text: Right column; wrapped to the terminal.
         style: Of the label.
         code: Whether the text is code: kept as it is.
+        lead: What stands before the text, such as its number.
+        hang: How far lines without the lead are moved in.
+        cut: Whether what does not fit into one line is left out.
     """
 
     label: str
     text: Text
     style: str = "dim"
     code: bool = False
+    lead: str = ""
+    hang: int = 0
+    cut: bool = False
+
+
+def columns() -> int:
+    """Return where lines are broken: at the terminal's width; 96 where it is a file or pipe."""
+    return max(40, min(_WIDEST, shutil.get_terminal_size((96, 24)).columns))
+
+
+def heading(signature: str, id: str) -> Text:
+    """Return a record's first line: its message, cut to leave room for its id."""
+    said = line((signature, "bold yellow"))
+    said.truncate(max(24, columns() - cell_len(id) - 2), overflow="ellipsis")
+    return said + line((f"  {id}", "dim"))
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    """Print rows, wrapped where it is a terminal; whole lines where it is a file or pipe."""
+    """Print rows, wrapped."""
+    whole = columns()
     width = max((cell_len(row.label) for row in rows), default=0)
     left = _INDENT + width + 2
     for row in rows:
         head = line(
             " " * _INDENT, (row.label, row.style), " " * (left - _INDENT - cell_len(row.label))
         )
-        if row.code or not console.is_terminal or console.width - left < 20:
-            lines = row.text.split("\n", allow_blank=True)
+        room = max(20, whole - left - row.hang)
+        if row.code:
+            lines = list(row.text.split("\n", allow_blank=True))
+        elif row.cut:
+            row.text.truncate(room, overflow="ellipsis")
+            lines = [row.text]
         else:
-            lines = row.text.wrap(console, console.width - left)
+            lines = list(row.text.wrap(console, room))
         for number, piece in enumerate(lines):
-            console.print((head if number == 0 else Text(" " * left)) + piece)
+            piece.rstrip()
+            hung = row.lead if row.lead and number == 0 else " " * row.hang
+            if not row.lead and number == 0 and not row.code:
+                hung = ""
+            console.print((head if number == 0 else Text(" " * left)) + hung + piece)
 
 
 def match_rows(
-    explanation: Explanation, known: Base, today: dt.date, here: str = ""
+    explanation: Explanation, known: Base, today: dt.date, here: str = "", *, full: bool = True
 ) -> Iterator[Row]:
-    """Yield the rows for the best match of an explanation."""
+    """Yield the rows for the best match of an explanation; see `record_rows`."""
     match = explanation.matches[0]
     yield from record_rows(
         told(match.record, explanation.lang),
@@ -65,6 +97,7 @@ def match_rows(
         today,
         found=_reasons(match, labels(explanation.lang)),
         here=here,
+        full=full,
     )
 
 
@@ -75,21 +108,23 @@ def other_rows(explanation: Explanation, matches: Sequence[Match]) -> Iterator[R
         local = in_language(match.record, explanation.lang)
         yield Row(
             label=words["also"] if number == 0 else "",
-            text=line(
-                (match.record.id, "bold"),
-                "  ",
-                local.signature,
-                (f"  {_reasons(match, words)}", "dim"),
-            ),
+            text=line((match.record.id, "bold"), "  ", local.signature),
+            cut=True,
         )
     if explanation.others:
         yield Row(label="", text=line((words["others"].format(n=explanation.others), "dim")))
 
 
 def record_rows(
-    record: Told, known: Base, today: dt.date, *, found: str = "", here: str = ""
+    record: Told,
+    known: Base,
+    today: dt.date,
+    *,
+    found: str = "",
+    here: str = "",
+    full: bool = True,
 ) -> Iterator[Row]:
-    """Yield all that a record says: how sure it is, the cause, dead ends first, then what helps.
+    """Yield what a record says: the cause, dead ends, what helps; how sure it is comes last.
 
     Args:
         record: The record in the reader's language.
@@ -97,19 +132,16 @@ def record_rows(
         today: For the age of what was confirmed.
         found: Why it was found, or ``""``.
         here: What this machine's own evidence says, or ``""``.
+        full: All of it; else what somebody in trouble needs, three of a kind at most.
     """
     words = labels(record.lang)
-    yield Row(label=words["sure"], text=line(_certainty(record, today)))
-    if here:
-        yield Row(label=words["here"], text=line(here))
-    if found:
-        yield Row(label=words["found"], text=line(found))
+    most = None if full else _MOST
     side = words.get(
         "at_provider" if record.root_cause_type == "provider" else record.root_cause_type, ""
     )
     cause = record.cause + (f"{words['open']}{side}{words['close']}" if side else "")
     yield Row(label=words["cause"], text=line(cause), style="bold")
-    for end in record.dead_ends:
+    for end in record.dead_ends[:most]:
         yield Row(
             label=words["not"],
             text=line((_bare(end.action, record.lang), "bold")),
@@ -119,24 +151,37 @@ def record_rows(
         rate = _rate(words, "fail", end.fail_rate, end.measured)
         more = [words["if"].format(what=end.condition)] if end.condition else []
         yield Row(label="", text=line(why, (_aside(words, [rate, *more]), "dim")))
-    for number, way in enumerate(record.workarounds, 1):
+    yield from _left_out(words, len(record.dead_ends), most)
+    for number, way in enumerate(record.workarounds[:most], 1):
         more = [_rate(words, "help", way.success_rate, way.measured)]
         more += [words["if"].format(what=way.condition)] if way.condition else []
         more += [words["costs"].format(what=way.tradeoff)] if way.tradeoff else []
-        text = line(f"{number}. ", (way.action, "bold"), (_aside(words, more), "dim"))
-        yield Row(label=words["do"] if number == 1 else "", text=text, style="bold green")
+        yield Row(
+            label=words["do"] if number == 1 else "",
+            text=line((way.action, "bold"), (_aside(words, more), "dim")),
+            style="bold green",
+            lead=f"{number}.".ljust(_NUMBER),
+            hang=_NUMBER,
+        )
         if way.how:
-            yield Row(label="", text=Text(_plain(way.how), _CODE_STYLE), code=True)
+            yield Row(label="", text=Text(_plain(way.how), _CODE_STYLE), code=True, hang=_NUMBER)
+    yield from _left_out(words, len(record.workarounds), most)
+    if here:
+        yield Row(label=words["here"], text=line(here))
     for name, notes in record.os_notes.items():
         if notes:
             label = f"{words['os']} {name}"
             yield Row(label=label, text=line(notes))
-    yield from _neighbours(words["leads_to"], record.leads_to, known, record.lang)
-    yield from _neighbours(words["preceded_by"], record.preceded_by, known, record.lang)
-    yield from _neighbours(words["confused"], record.confused_with, known, record.lang)
-    if record.error_code:
+    near = None if full else _MOST_NEAR
+    for label, edges in (
+        ("leads_to", record.leads_to),
+        ("preceded_by", record.preceded_by),
+        ("confused", record.confused_with),
+    ):
+        yield from _neighbours(words[label], edges[:near], known, record.lang, full=full)
+    if record.error_code and full:
         yield Row(label=words["code"], text=line(record.error_code))
-    if record.versions:
+    if record.versions and full:
         seen = words["comma"].join(
             version.version + ("" if version.status == "active" else f" [{version.status}]")
             for version in record.versions
@@ -150,13 +195,21 @@ def record_rows(
             f"{words['open']}{record.doc_section}{words['close']}" if record.doc_section else ""
         )
         yield Row(label=words["doc"], text=line(record.doc_url, section))
-    if record.mended is not None:
+    if found:
+        yield Row(label=words["found"], text=line((found, "dim")))
+    yield Row(label=words["sure"], text=line((_certainty(record, today, full=full), "dim")))
+    if record.mended is not None and full:
         mended = words["mended_how"].format(
             date=record.mended.on,
             tier=words[record.mended.from_tier],
             what=record.mended.what,
         )
         yield Row(label=words["mended"], text=line((mended, "dim")))
+
+
+def _left_out(words: dict[str, str], count: int, most: int | None) -> Iterator[Row]:
+    if most is not None and count > most:
+        yield Row(label="", text=line((words["more"].format(n=count - most), "dim")))
 
 
 def _bare(action: str, lang: str) -> str:
@@ -172,7 +225,9 @@ def _aside(words: dict[str, str], parts: Sequence[str]) -> str:
     return f"{words['open']}{words['semicolon'].join(parts)}{words['close']}"
 
 
-def _neighbours(label: str, edges: Sequence[Related], known: Base, lang: str) -> Iterator[Row]:
+def _neighbours(
+    label: str, edges: Sequence[Related], known: Base, lang: str, *, full: bool
+) -> Iterator[Row]:
     words = labels(lang)
     for number, edge in enumerate(edges):
         other = known.get(edge.id)
@@ -181,13 +236,15 @@ def _neighbours(label: str, edges: Sequence[Related], known: Base, lang: str) ->
         aside += [_percent(edge.probability)] if edge.probability is not None else []
         aside += [words["when"].format(what=edge.condition)] if edge.condition else []
         aside += [words["after_time"].format(what=edge.typical_delay)] if edge.typical_delay else []
+        if aside and not full:
+            title = ""  # how it is told apart says more
         text = line((edge.id, "bold"), f"  {title}" if title else "")
         if aside:
             text.append(_plain(_aside(words, aside)), "dim")
-        yield Row(label=label if number == 0 else "", text=text)
+        yield Row(label=label if number == 0 else "", text=text, hang=2)
 
 
-def _certainty(record: Told, today: dt.date) -> str:
+def _certainty(record: Told, today: dt.date, *, full: bool) -> str:
     words = labels(record.lang)
     parts = [words[record.tier], words["confidence"].format(n=_percent(record.confidence))]
     confirmed = words["never_confirmed"]
@@ -195,9 +252,9 @@ def _certainty(record: Told, today: dt.date) -> str:
         age = _age(record.last_confirmed, today, words)
         confirmed = words["confirmed"].format(date=record.last_confirmed, age=age)
     parts.append(confirmed)
-    if record.last_updated and record.last_updated != record.last_confirmed:
+    if full and record.last_updated and record.last_updated != record.last_confirmed:
         parts.append(words["updated"].format(date=record.last_updated))
-    if record.first_seen:
+    if full and record.first_seen:
         parts.append(words["first_seen"].format(date=record.first_seen))
     one = "evidence_one" if record.evidence_count == 1 else "evidence"
     parts.append(words[one].format(n=record.evidence_count))
@@ -245,6 +302,6 @@ def _reasons(match: Match, words: dict[str, str]) -> str:
 def _reason(reason: Reason, words: dict[str, str]) -> str:
     if reason.kind == "installed":
         return words["installed"].format(value=reason.value)
-    if reason.kind == "words":
-        return f"{words['words']}{words['colon']}{reason.value}"
+    if reason.kind in ("words", "about"):
+        return f"{words[reason.kind]}{words['colon']}{reason.value}"
     return f"{words[reason.kind]} {reason.value}".rstrip()

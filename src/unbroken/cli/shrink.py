@@ -56,6 +56,15 @@ def shrink(
             help="Where to write the smallest; NAME.small.jsonl if not given.",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            "-f",
+            envvar="UNBROKEN_FORCE",
+            help="Write over what is there under the names of --out and --pytest.",
+        ),
+    ] = False,
     pytest_file: Annotated[
         Path | None,
         typer.Option(
@@ -86,7 +95,7 @@ def shrink(
     timeout: Annotated[
         float,
         typer.Option(
-            envvar="UNBROKEN_TIMEOUT",
+            envvar="UNBROKEN_SHRINK_TIMEOUT",
             min=0.1,
             metavar="SECONDS",
             help="After so long a run is killed.",
@@ -155,6 +164,10 @@ def shrink(
         msg = "say what is to go on failing: --test COMMAND or --fault KIND, one of them"
         raise CliError(msg)
     out = out or Path(_stem(file) + ".small.jsonl")
+    for name in (out, pytest_file) if not force else ():
+        if name is not None and name.exists():
+            msg = f"{name} is there already: --force writes over it, or choose another name"
+            raise CliError(msg)
     told = _Told(quiet=quiet or as_json)
     try:
         re.compile(expect or "")
@@ -233,8 +246,15 @@ class _Told:
 def _size(size: Size) -> str:
     return (
         f"{amount(size.frames, 'frame')} in {amount(size.reads, 'read')},"
-        f" {amount(size.body_bytes, 'byte')}, {size.lasts_s:g} s"
+        f" {amount(size.body_bytes, 'byte')}, {_seconds(size.lasts_s)}"
     )
+
+
+def _seconds(value_s: float) -> str:
+    """Return a time with as many digits as somebody cares for."""
+    digits = 0 if value_s >= 100 else 1 if value_s >= 10 else 2 if value_s >= 0.1 else 4
+    shown = f"{value_s:,.{digits}f}"
+    return (shown.rstrip("0").rstrip(".") if "." in shown else shown) + " s"
 
 
 def _show(found: Shrunk, *, tested: bool) -> None:

@@ -7,6 +7,7 @@ user wrote is in an answer: sizes, kinds, times and the knowledge base are.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _MOST_FAULTS = 50
 # What a page draws pictures from, and an agent has no use for.
 _PICTURES = ("reads", "histogram", "throughput", "bands", "marks")
 _ENDS = ("eof", "reset")
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{0,64}\Z")
 
 
 class AskedWrongError(ValueError):
@@ -90,12 +92,13 @@ class Tools:
         outcome = judge(data, dialect, "reset" if end == "reset" else "eof")
         told = outcome.to_dict(records_for)
         calls = [
-            {"index": call.index, "name": call.name, "complete": call.complete,
+            {"index": call.index, "name": _plain(call.name), "complete": call.complete,
              "arguments_characters": len(call.arguments)}
             for call in outcome.tool_calls
         ]  # fmt: skip
         for name in ("text", "reasoning"):
             told[f"{name}_characters"] = len(told.pop(name))
+        told["stop_reason"] = _plain(told["stop_reason"])
         count = len(told["faults"])
         told["faults"] = told["faults"][:_MOST_FAULTS]
         return {**told, "tool_calls": calls, "faults_in_all": count}
@@ -161,6 +164,11 @@ class Tools:
             msg = f"{path} has {known.st_size:,} bytes; at most {most_bytes:,} are read"
             raise AskedWrongError(msg)
         return file
+
+
+def _plain(name: str | None) -> str | None:
+    """Return a name that an answer gave; a text in its place could speak to the agent."""
+    return name if name is None or _NAME.match(name) else "[removed]"
 
 
 def _unreadable(path: str, error: Exception) -> str:

@@ -189,7 +189,7 @@ class Evidence:
                 return [msgspec.convert(dict(zip(names, row, strict=True)), Count) for row in rows]
         except sqlite3.OperationalError as error:
             raise EvidenceError(f"cannot read {self.path}: {error}") from error  # noqa: EM102
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, msgspec.ValidationError, ValueError) as error:
             raise _foreign(self.path) from error
 
 

@@ -30,13 +30,22 @@ __all__ = [
 ]
 
 LANGUAGES = ("en", "zh")
+_UNSAID = 0.5  # what a record has where it says no `fix_success_rate`
+
+
+class _Labels(dict[str, str]):
+    """Labels, of which a missing one is told by its name: it must not cost the whole answer."""
+
+    def __missing__(self, name: str) -> str:
+        return name.replace("_", " ")
 
 
 @cache
 def labels(lang: str) -> dict[str, str]:
     """Return the words around a record's own, in a language: ``cause``, ``do not`` ..."""
     raw = (Path(__file__).parent / "labels.json").read_bytes()
-    return msgspec.json.decode(raw, type=dict[str, dict[str, str]])[lang]
+    known = msgspec.json.decode(raw, type=dict[str, dict[str, str]])
+    return _Labels({**known["en"], **known[lang]})
 
 
 class ToldDeadEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +169,7 @@ def told(record: Record, lang: str = "en") -> Told:
         ],
         tier=record.verification_tier,
         confidence=record.confidence,
-        fix_success_rate=record.fix_success_rate,
+        fix_success_rate=_helps(record),
         resolvable=record.resolvable,
         evidence_count=record.evidence_count,
         first_seen=record.first_seen,
@@ -249,6 +258,19 @@ def _code_only(action: str, how: str) -> str:
 
 def _rate(measured: Measured | None, claimed: float, of: Callable[[Measured], float]) -> float:
     return of(measured) if measured is not None and measured.tries > 0 else claimed
+
+
+def _helps(record: Record) -> float:
+    """Return how often the workarounds help: as the record says, else as the best of them does.
+
+    The form does not tell a half that was said from one that was left out; one that stands on none
+    of the workarounds was left out.
+    """
+    said = record.fix_success_rate
+    claimed = [way.success_rate for way in record.workarounds]
+    if said != _UNSAID or not claimed or _UNSAID in claimed:
+        return said
+    return max(_rate(way.measured, way.success_rate, _worked) for way in record.workarounds)
 
 
 def _worked(measured: Measured) -> float:

@@ -12,11 +12,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
 from unbroken.core.faults import FaultKind
+from unbroken.knowledge.forms import pruned, troubles_of
 from unbroken.knowledge.load import DATA, Base, KnowledgeError, record_files, records_in
 from unbroken.knowledge.match import Matcher
 from unbroken.knowledge.patterns import compiled, needs, trouble
@@ -99,35 +100,65 @@ def _read(path: Path) -> tuple[list[Problem], list[Record]]:
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
         return [Problem(file=name, id="", what=what, remedy="see who may read it")], []
+    twice: list[str] = []
     try:
-        parsed = json.loads(raw.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_pairs)
-    except _TwiceError as error:
-        what = f"the field {error} is there twice in one object"
-        return [Problem(file=name, id="", what=what, remedy="remove one: only one can count")], []
+        parsed = json.loads(
+            raw.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=lambda pairs: _dict(pairs, twice)
+        )
     except (ValueError, RecursionError) as error:
         remedy = "mend the JSON at that place"
         return [Problem(file=name, id="", what=f"no JSON: {error}", remedy=remedy)], []
+    problems = [
+        Problem(
+            file=name,
+            id="",
+            what=f"the field {field} is there twice in one object",
+            remedy="remove one: only one can count",
+        )
+        for field in twice
+    ]
     try:
-        return [], records_in(raw, name)
+        records = records_in(raw, name)
+        return problems, [] if twice else records
     except KnowledgeError as error:
         what = str(error).removeprefix(f"{name}: ")
         id = parsed.get("id", "") if isinstance(parsed, dict) else ""
         remedy = "its form is shown by: unbroken knowledge schema"
         if isinstance(parsed, dict) and isinstance(parsed.get("error"), dict):
             remedy = f"it is a record of deadends.dev: unbroken knowledge import {name}"
+        else:
+            every = parsed if isinstance(parsed, list) else [parsed]
+            problems += [trouble for one in every for trouble in _check_form(one, name, remedy)]
+            if problems:
+                return problems, []
         return [Problem(file=name, id=str(id), what=what, remedy=remedy)], []
 
 
-class _TwiceError(ValueError):
-    pass
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _dict(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
     made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    names = [name for name, _ in pairs]
+    twice += [name for name in made if len(made) < len(names) and names.count(name) > 1]
     return made
+
+
+def _check_form(parsed: Any, name: str, remedy: str) -> Iterator[Problem]:
+    """Yield all that is wrong with the form of what is to be a record, and with the rest of it."""
+    id = str(parsed.get("id", "")) if isinstance(parsed, dict) else ""
+    for what in troubles_of(parsed, Record):
+        yield Problem(file=name, id=id, what=what, remedy=remedy)
+    if not isinstance(parsed, dict):
+        return
+    hints = get_type_hints(Record)
+    kept = pruned(parsed, Record)
+    bad = [field for field in kept if any(troubles_of(kept[field], hints[field]))]
+    try:
+        record = msgspec.convert({k: v for k, v in kept.items() if k not in bad}, Record)
+    except msgspec.ValidationError:  # without one of those that it must have
+        return
+    about = [field.replace("_", " ") for field in bad]
+    for problem in check_record(record, file=name, own=False):
+        if not any(words in problem.what.replace("_", " ") for words in about):
+            yield problem
 
 
 def _check_name(path: Path, record: Record) -> Iterator[Problem]:

@@ -19,6 +19,12 @@ from unbroken.debugger.index import RecordingIndex
 
 __all__ = ["AttemptDiff", "Diff", "Difference", "Figures", "Place", "diff"]
 
+_BY_CHANCE = 4
+_OTHER_KEYS = (
+    "the contents of both recordings are hashed, each with a key of its own (Recorder(salt=...)"
+    " gives two recorders one key)"
+)
+
 
 class Diff(msgspec.Struct, kw_only=True):
     """How two recorded streams differ.
@@ -34,6 +40,8 @@ class Diff(msgspec.Struct, kw_only=True):
         attempts_b: How many the second had.
         attempts: The attempts of both, pair by pair.
         between: What follows if A was taken before a middlebox and B behind it.
+        texts: Texts were compared; else only structure, sizes and pace, and `equal` says no more.
+        why_no_texts: Why they were not, or ``""``.
         notes: What a reader should know of the recordings.
     """
 
@@ -47,6 +55,8 @@ class Diff(msgspec.Struct, kw_only=True):
     attempts_b: int
     attempts: list[AttemptDiff] = []
     between: list[str] = []
+    texts: bool = True
+    why_no_texts: str = ""
     notes: list[str] = []
 
 
@@ -62,6 +72,8 @@ def diff(
     """Say how two recorded streams differ, in bounded memory.
 
     Ids, times and padding are left out of account, and so is how the bytes were cut into reads.
+    Where a recording has no contents, or each has a hash's key of its own, texts count by their
+    sizes alone.
 
     Args:
         a: A recording or HAR; on the provider's side of a middlebox, if one is asked about.
@@ -86,8 +98,17 @@ def diff(
                 raise RecordingError(msg)
             stream_b = others[0]
         second = right.stream(_first(right) if stream_b is None else stream_b)
-        pairs = zip(first.attempts, second.attempts, strict=False)
-        found = [compare((left, x), (right, y), exact=exact, contents=contents) for x, y in pairs]
+        attempts = list(zip(first.attempts, second.attempts, strict=False))
+        why = _why_bare(left, right)
+        found: list[AttemptDiff] = []
+        if not why:
+            found = [
+                compare((left, x), (right, y), exact=exact, contents=contents) for x, y in attempts
+            ]
+        if not why and left is not right and _by_other_keys(left, right, found):
+            why = _OTHER_KEYS
+        if why:
+            found = [compare((left, x), (right, y), bare=True) for x, y in attempts]
         notes = [f"{index.name}: {note}" for index in {left, right} for note in _notes(index)]
         for index, asked in ((left, stream_a), (right, stream_b)):
             if asked is None and len(index.streams) > 1:
@@ -105,9 +126,32 @@ def diff(
         attempts_a=len(first.attempts),
         attempts_b=len(second.attempts),
         attempts=found,
+        texts=not why,
+        why_no_texts=why,
         between=[said for pair in found for said in said_between(pair, paced=paced)],
         notes=notes,
     )
+
+
+def _why_bare(left: RecordingIndex, right: RecordingIndex) -> str:
+    a, b = left.opening.contents, right.opening.contents
+    if "removed" in (a, b):
+        who = "both recordings" if a == b else "recording A" if a == "removed" else "recording B"
+        return f"the contents of {who} are removed"
+    if a != b:
+        return f"the contents of recording {'A' if a == 'hashed' else 'B'} are hashed"
+    return ""
+
+
+def _by_other_keys(left: RecordingIndex, right: RecordingIndex, found: list[AttemptDiff]) -> bool:
+    """Whether two recordings were hashed with two keys, or have no text in common anyway.
+
+    Letters of one key begin alike where texts do; those of two keys do so by chance alone.
+    """
+    if left.opening.contents != "hashed" or right.opening.contents != "hashed":
+        return False
+    differs = any(pair.meaning is not None or pair.bytes is not None for pair in found)
+    return differs and all(sum(pair.common.values()) < _BY_CHANCE for pair in found)
 
 
 def _first(index: RecordingIndex) -> int:

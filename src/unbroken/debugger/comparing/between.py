@@ -8,6 +8,9 @@ from unbroken.debugger.comparing.side import Figures
 __all__ = ["said_between"]
 
 _CUT = frozenset({"incomplete", "reset"})
+_WHOLE = frozenset({"complete", "limited", "filtered", "paused"})
+_ALIKE = 0.5
+"""Share of the shorter text that two recordings of one answer have in common, at least."""
 _CLUMPED_FRAMES = 4.0
 _TIMES = 3.0
 _LATE_S = 1.0
@@ -25,7 +28,19 @@ def said_between(found: AttemptDiff, *, paced: bool = True) -> list[str]:
         paced: Both recordings know the times of single reads.
     """
     a, b = found.a, found.b
+    if _unlike(found):
+        counts = f"{_shared(found):,} of {_characters(a):,} and {_characters(b):,} characters"
+        return [
+            (
+                f"are these the same answer? Their texts share little ({counts} from the start), so"
+                " nothing follows for what stands between: record one request in both places"
+            )
+        ]
     said = [*_ends(found), *_head(a, b), *_pace(a, b, paced=paced), *_frames(found)]
+    if b.verdict and a.verdict and not found.ends_differ:
+        new = [kind for kind in dict.fromkeys(b.faults) if kind not in a.faults]
+        if new and a.verdict == "complete" and not said:
+            said.append(f"what is wrong in B ({', '.join(new)}) is not in A: it arises between")
     failed_alike = a.faults and a.faults == b.faults and not found.ends_differ
     if failed_alike and found.meaning is None:
         said.append(
@@ -35,8 +50,28 @@ def said_between(found: AttemptDiff, *, paced: bool = True) -> list[str]:
     return said
 
 
+def _unlike(found: AttemptDiff) -> bool:
+    """Whether both have a text, and neither is the beginning of the other, or nearly so."""
+    if found.meaning is None or not found.common:  # without contents nobody knows
+        return False
+    if "the end" in (found.meaning.a.what, found.meaning.b.what):
+        return False
+    shorter = min(_characters(found.a), _characters(found.b))
+    return shorter > 0 and _shared(found) < _ALIKE * shorter
+
+
+def _characters(side: Figures) -> int:
+    return sum(side.characters.values())
+
+
+def _shared(found: AttemptDiff) -> int:
+    return sum(found.common.values())
+
+
 def _ends(found: AttemptDiff) -> list[str]:
     a, b = found.a, found.b
+    if b.verdict in _WHOLE:
+        return _ends_of_whole(a, b)
     if a.ended in _CUT and b.ended == "eof":
         return [
             (
@@ -55,7 +90,12 @@ def _ends(found: AttemptDiff) -> list[str]:
         ]
     if a.ended in _CUT and b.ended in _CUT and a.ended != b.ended:
         return [f"the cut is passed on in another way: {a.ended} before, {b.ended} behind"]
-    if a.ended == b.ended == "eof" and a.size_bytes > b.size_bytes and found.meaning is not None:
+    if (
+        a.ended == b.ended == "eof"
+        and a.size_bytes > b.size_bytes
+        and found.meaning is not None
+        and found.meaning.b.what == "the end"
+    ):
         return [
             (
                 f"{a.size_bytes - b.size_bytes:,} bytes are lost between, and yet the end is clean:"
@@ -64,6 +104,27 @@ def _ends(found: AttemptDiff) -> list[str]:
         ]
     if b.status is None and a.status is not None:
         return ["the upstream answered, and nothing of it came out behind the middlebox"]
+    return []
+
+
+def _ends_of_whole(a: Figures, b: Figures) -> list[str]:
+    """Of an answer that is whole behind the middlebox only the connection's end can tell."""
+    if a.ended in _CUT and b.ended == "eof":
+        return [
+            (
+                f"before the middlebox the connection broke ({a.ended}), behind it the answer is"
+                " whole and ends cleanly"
+            )
+        ]
+    if a.ended == "eof" and b.ended in _CUT:
+        return [
+            (
+                f"the answer is whole in both places, and only behind the middlebox the connection"
+                f" breaks at its end ({b.ended}): many clients do not see it, and some raise"
+            )
+        ]
+    if a.ended in _CUT and b.ended in _CUT and a.ended != b.ended:
+        return [f"the cut is passed on in another way: {a.ended} before, {b.ended} behind"]
     return []
 
 

@@ -21,7 +21,6 @@ __all__ = ["AttemptDiff", "Difference", "compare", "compare_bytes"]
 
 _SHOWN_CHARACTERS = 60
 _TEXTS = frozenset({"text", "reasoning", "refusal", "arguments"})
-_FAILED = frozenset({"incomplete", "reset", "silent", "deadline", "unanswered", ""})
 
 
 class Place(msgspec.Struct, kw_only=True):
@@ -90,6 +89,7 @@ def compare(
     *,
     exact: bool = False,
     contents: bool = False,
+    bare: bool = False,
 ) -> AttemptDiff:
     """Compare two attempts.
 
@@ -98,11 +98,16 @@ def compare(
         b: The second.
         exact: Compare the bodies' bytes as well.
         contents: Show a few characters of what differs.
+        bare: Leave contents out of account; their sizes count.
     """
-    left, right = Side(*a), Side(*b)
+    left, right = Side(*a, bare=bare), Side(*b, bare=bare)
     found = _Comparing(left, right, contents=contents).run()
-    ends_differ = _is_end(left) != _is_end(right) or left.figures.status != right.figures.status
+    ends_differ = (
+        left.figures.ended != right.figures.ended or left.figures.status != right.figures.status
+    )
     found.ends_differ = ends_differ
+    if bare:
+        found.common.clear()  # of x's
     if exact:
         found.bytes = compare_bytes(left.raw(), right.raw())
     both_unread = bool(left.figures.unread or right.figures.unread)
@@ -116,11 +121,6 @@ def compare(
         and (not both_unread or left.figures.size_bytes == right.figures.size_bytes)
     )
     return found
-
-
-def _is_end(side: Side) -> str:
-    ended = side.figures.ended
-    return "failed" if ended in _FAILED else ended
 
 
 class _Flow:

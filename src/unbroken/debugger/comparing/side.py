@@ -13,6 +13,7 @@ from unbroken.core.checks.completeness import BodyEnd
 from unbroken.core.dialects import DIALECTS
 from unbroken.core.events import Ping, Reasoning, Refusal, Text, ToolCall, is_content
 from unbroken.core.faults import Fault
+from unbroken.core.masking import ContentMask, Letters
 from unbroken.core.received import Received
 from unbroken.core.verdict import judge
 from unbroken.debugger.comparing.meaning import Part, label_of, parts_of
@@ -24,6 +25,7 @@ __all__ = ["Figures", "Side", "Unit"]
 
 _RECEIVED_BYTES = 1024 * 1024
 _MOST_FAULTS = 20
+_BINARY = ("application/vnd.amazon.eventstream", "application/octet-stream")
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -92,15 +94,18 @@ class Side:
     Args:
         index: Its recording.
         entry: It.
+        bare: Read it as if its contents were removed: what the two have in common is then what a
+            recording without contents can tell.
 
     Attributes:
         labels: How many events of which kind there were.
         figures: Complete once `units` is at its end.
     """
 
-    def __init__(self, index: RecordingIndex, entry: AttemptEntry) -> None:
+    def __init__(self, index: RecordingIndex, entry: AttemptEntry, *, bare: bool = False) -> None:
         self._index = index
         self._entry = entry
+        self._bare = bare
         self._dialect = index.dialect_of(entry) or DIALECTS["openai-chat"]
         self._gaps = Histogram()
         self._last_content: float | None = None
@@ -143,6 +148,8 @@ class Side:
         attempt = Attempt(self._dialect, lenient=True, content_type=figures.content_type)
         received = Received(limit_bytes=_RECEIVED_BYTES)
         inflater = inflater_for(figures.encoding) if figures.encoding else None
+        binary = figures.content_type.partition(";")[0].strip().lower() in _BINARY
+        mask = ContentMask(Letters(), streamed=True) if self._bare and not binary else None
         if figures.encoding.lower() not in ("", "identity") and inflater is None:
             figures.unread = f"the body is compressed ({figures.encoding}), which is not read here"
         if entry.lost:
@@ -165,11 +172,15 @@ class Side:
                 continue
             content = figures.content_frames
             for part in parts:
-                for step in attempt.receive(part, read.at_s):
+                taken = part if mask is None else mask.feed(part)
+                for step in attempt.receive(taken, read.at_s):
                     yield from self._unit(step, received)
             if figures.content_frames > content:
                 self._content_at(read.at_s)
         if not figures.unread:
+            if mask is not None and (rest := mask.end()):
+                for step in attempt.receive(rest, entry.last_s):
+                    yield from self._unit(step, received)
             for step in attempt.close(_END.get(figures.ended, "reset")):
                 yield from self._unit(step, received)
             self._judge(attempt, received)

@@ -28,7 +28,9 @@ __all__ = ["ReplayServer", "Route", "Served", "replay"]
 
 _APART_S = 0.0002
 _MOST_APART = 20_000
-"""Reads up to which an answer keeps them apart: 4 s of waiting in all."""
+"""Reads up to which an answer keeps them apart."""
+_MOST_WAITED_S = 0.5
+"""What keeping them apart may cost an answer, in all."""
 _LONG_S = 0.05
 _MOST_SERVED = 1000
 
@@ -207,13 +209,13 @@ class ReplayServer(ReplyService):
             served.status = head.status
             await reply.start(head, true_length=end_of(entry) == "end")
             # What came at almost the same time would be one read again.
-            apart = self._cut != "reads" or entry.reads <= _MOST_APART
+            apart_s = _apart_s(entry.reads if self._cut == "reads" else 0)
             for at_s, piece in self._pieces(entry):
                 await timing.until(at_s)
                 await reply.write(piece)
                 served.pieces += 1
-                if apart:
-                    await _apart()
+                if apart_s:
+                    await _apart(apart_s)
         await timing.until(entry.last_s if entry.end is None else entry.end.at_s)
         await self._end(entry, reply, served)
 
@@ -265,9 +267,16 @@ class _Timing:
             await asyncio.sleep(wait_s)
 
 
-async def _apart() -> None:
+def _apart_s(reads: int) -> float:
+    """Return how long is waited after each of so many reads."""
+    if reads > _MOST_APART:
+        return 0.0
+    return min(_APART_S, _MOST_WAITED_S / max(1, reads))
+
+
+async def _apart(wait_s: float) -> None:
     """Wait a moment that is too short for the loop's clock, so that a client reads meanwhile."""
-    until = time.perf_counter() + _APART_S
+    until = time.perf_counter() + wait_s
     while time.perf_counter() < until:  # noqa: ASYNC110 - it is time that is waited for
         await asyncio.sleep(0)
 

@@ -167,7 +167,7 @@ def shrink(
     shrunk.interrupted |= shrinker.stopped
     shrunk.tries, shrunk.said = shrinker.tries, judge.said
     small = msgspec.structs.replace(
-        shrinker.best,
+        shrinker.best.from_zero,
         opening=msgspec.structs.replace(
             shrinker.best.opening, note="made smaller by unbroken shrink"
         ),

@@ -35,6 +35,8 @@ def write_pytest(
     inline = len(recording) <= INLINE_BYTES and b'"""' not in recording
     beside = path.with_suffix(".jsonl")
     if not inline:
+        if beside.exists():  # it may be what was shrunk
+            beside = path.with_suffix(".recording.jsonl")
         beside.write_bytes(recording)
         written.append(beside)
     kept = recording.decode("utf-8") if inline else None

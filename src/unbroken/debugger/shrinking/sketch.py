@@ -8,8 +8,10 @@ gaps, so that what is left out takes no time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from unbroken.core.recording import (
     Connected,
@@ -95,7 +97,7 @@ class Play(msgspec.Struct, frozen=True, kw_only=True):
     stream: int
     attempt: int
     request: RequestSent
-    beside: tuple[Line, ...] = ()
+    beside: tuple[Connected | Sent, ...] = ()
     head: ResponseHead | None = None
     end: End | None = None
     frames: tuple[Frame, ...] = ()
@@ -125,6 +127,14 @@ class Play(msgspec.Struct, frozen=True, kw_only=True):
         if number is not None:
             yield first, gap, bytes(data)
 
+    def moved(self, by_s: float) -> Play:
+        """Return the attempt at another time."""
+        return msgspec.structs.replace(
+            self,
+            request=_moved(self.request, by_s),
+            beside=tuple(_moved(line, by_s) for line in self.beside),
+        )
+
     @property
     def body(self) -> bytes:
         """The whole body."""
@@ -137,6 +147,13 @@ class Sketch(msgspec.Struct, frozen=True, kw_only=True):
     opening: Opening
     plays: tuple[Play, ...]
 
+    @property
+    def from_zero(self) -> Sketch:
+        """The same with its first request at 0 s."""
+        first_s = min((play.request.at_s for play in self.plays), default=0.0)
+        plays = tuple(play.moved(-first_s) for play in self.plays)
+        return msgspec.structs.replace(self, plays=plays)
+
     def encode(self) -> bytes:
         """Return the recording's file."""
         return b"".join(encode_line(line) for line in self.lines())
@@ -146,6 +163,13 @@ class Sketch(msgspec.Struct, frozen=True, kw_only=True):
         yield self.opening
         for play in self.plays:
             yield from _lines(play)
+
+
+_Moved = TypeVar("_Moved", bound=RequestSent | Connected | Sent)
+
+
+def _moved(line: _Moved, by_s: float) -> _Moved:
+    return replace(line, at_s=max(0.0, round(line.at_s + by_s, 6)))
 
 
 def _lines(play: Play) -> Iterator[Line]:
@@ -196,7 +220,7 @@ def sketch_of(index: RecordingIndex, entries: Iterable[AttemptEntry]) -> Sketch:
 
 def _play(index: RecordingIndex, entry: AttemptEntry) -> Play:
     assert entry.request is not None
-    beside: list[Line] = []
+    beside: list[Connected | Sent] = []
     gaps: dict[int, float] = {}
     pieces: list[tuple[int, bytes]] = []
     last_s = entry.asked_s
