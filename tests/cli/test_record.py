@@ -21,6 +21,7 @@ from tests.cli.conftest import COMMAND, Command, environment
 from unbroken.core.recording import (
     End,
     Line,
+    NoticeSeen,
     Opening,
     OutcomeSeen,
     Read,
@@ -28,6 +29,7 @@ from unbroken.core.recording import (
     decode_line,
 )
 from unbroken.lab.server.app import LabServer
+from unbroken.relay.environment import BASE_URLS
 
 KEY = "sk-test-1234567890abcdefghij"
 curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
@@ -212,11 +214,62 @@ def test_exit_codes_and_output_of_a_command_are_passed_on(
     said = next(line for line in ran.error.splitlines() if line.startswith("{"))
     assert json.loads(said)["exit_code"] == 7
     assert "nothing passed" in ran.error
+    for word in ("--listen PORT --upstream URL", *(variable.name for variable in BASE_URLS)):
+        assert word in ran.error
+    assert json.loads(said)["file"] is None
     killed = unbroken("record", "-o", tmp_path / "b", "--", "sh", "-c", "kill -9 $$")
     assert killed.code == 128 + 9
     none = unbroken("record", "-o", tmp_path / "c", "--", "no-such-command-here")
     assert none.code == 127
     assert "there is no command no-such-command-here" in none.error
+    assert "nothing passed" not in none.error
+    assert list(tmp_path.iterdir()) == []  # so that the same name does for the next try
+
+
+def test_help_names_the_variables(unbroken: Command) -> None:
+    ran = unbroken("record", "--help")
+    for variable in BASE_URLS:
+        assert variable.name in ran.text
+
+
+@curl
+@pytest.mark.parametrize(
+    ("end", "said"), [("exit 3", "exit 3"), ("kill -9 $$", "signal 9 (SIGKILL)")]
+)
+def test_how_the_command_ended_is_in_the_recording(
+    unbroken: Command, lab: LabServer, tmp_path: Path, end: str, said: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    script = f'curl -s "$OPENAI_BASE_URL/models"; {end}'
+    unbroken("record", "-o", path, "--upstream", lab.url, "--", "sh", "-c", script)
+    (notice,) = [line for line in lines_of(path) if isinstance(line, NoticeSeen)]
+    assert (notice.stream, notice.kind, notice.detail) == (1, "command", said)
+
+
+def test_on_a_terminal_what_is_said_begins_a_line(lab: LabServer, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="no terminals here")
+    main, side = pty.openpty()
+    running = subprocess.Popen(
+        [*COMMAND, "record", "-o", tmp_path / "a", "--", "printf", "no end"],
+        env=environment(), stdin=subprocess.DEVNULL, stdout=side, stderr=side,
+    )  # fmt: skip
+    os.close(side)
+    shown = b""
+    try:
+        while piece := os.read(main, 4096):
+            shown += piece
+    except OSError:  # how Linux ends a terminal
+        pass
+    running.wait(timeout=20)
+    os.close(main)
+    assert b"no end\r\nnothing was recorded" in shown
+
+
+def test_without_contents_it_is_said_that_compression_is_not_asked_for(
+    unbroken: Command, lab: LabServer, tmp_path: Path
+) -> None:
+    ran = unbroken("record", f"{lab.url}/v1/models", "--contents", "removed", "-o", tmp_path / "a")
+    assert "without compression" in ran.error.splitlines()[1]
 
 
 def started(*arguments: str | os.PathLike[str]) -> subprocess.Popen[bytes]:

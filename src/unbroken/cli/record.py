@@ -18,6 +18,7 @@ import typer
 from unbroken.cli import fetch
 from unbroken.cli.screen import CliError, amount, say
 from unbroken.cli.sources import is_url
+from unbroken.relay.environment import BASE_URLS
 from unbroken.telemetry.recording import Recorder
 
 if TYPE_CHECKING:
@@ -27,6 +28,29 @@ if TYPE_CHECKING:
 __all__ = ["record"]
 
 _LEFT_S = 1.0
+_VARIABLES = ", ".join(variable.name for variable in BASE_URLS)
+_NOTHING_PASSED = (
+    "nothing passed: the command did not ask through the recorder. It finds the recorder by",
+    f"{_VARIABLES},",
+    "or by an address among its words. If its base URL is in its code, read it from one of those;",
+    "or record with --listen PORT --upstream URL, and write http://127.0.0.1:PORT into the code.",
+)
+
+
+def _on_one_terminal() -> bool:
+    """Whether standard output and standard error are one terminal."""
+    try:
+        return os.isatty(1) and os.isatty(2) and os.ttyname(1) == os.ttyname(2)
+    except OSError:
+        return False
+
+
+def _remove_empty(recorder: Recorder) -> bool:
+    """Leave no file behind that holds nothing, so that its name is free; say whether so."""
+    if recorder.path is None or recorder.streams:
+        return False
+    recorder.path.unlink(missing_ok=True)
+    return True
 
 
 class Keep(StrEnum):
@@ -146,6 +170,12 @@ def record(
 ) -> None:
     """Record what passes on the wire: every byte, both directions, with its times.
 
+    A command whose words name no address is run with base-URL variables that point to the
+    recorder, which asks whom they named before, or --upstream: OPENAI_BASE_URL,
+    ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL, OLLAMA_HOST, CO_API_URL, MISTRAL_SERVER_URL.
+    Answers are asked for as the client does, but never in br or zstd; with --contents removed or
+    hashed without compression.
+
     Keys are never in the file. Exit code: of a command its own; of an address 0 where the answer
     came to its end, else 1. What to do with the file: unbroken report, replay, shrink.
 
@@ -216,6 +246,8 @@ class _Job:
         self._as_json = as_json
         self._quiet = quiet
         self._facts: dict[str, object] = {}
+        self._later = False  # what is to be told waits for the command's end
+        self._waiting: list[Result] = []
 
     # -- an address ------------------------------------------------------------------------
 
@@ -300,28 +332,39 @@ class _Job:
             plan = plan_command(words, upstream)
         except ValueError as error:
             raise CliError(str(error)) from None
+        ran = True
+        # The command's output is on the same terminal: what is said meanwhile would stand in it.
+        shared = self._later = _on_one_terminal()
         with self._recorder("command") as recorder:
             proxy = self._proxy(recorder, plan.upstreams)
             try:
                 self._took(proxy, recorder, "127.0.0.1", 0)
                 proxy.start()
                 addresses = [proxy.address_of(at) for at in range(len(plan.upstreams))]
-                code = run_command(
+                ending = run_command(
                     plan.arguments(addresses), plan.environment(addresses, os.environ)
                 )
+                recorder.notice("command", ending.said, time.monotonic())
+                code = ending.exit_code
                 proxy.settle(_LEFT_S)
             except CommandError as error:
                 say(("unbroken: ", "bold red"), str(error))
                 code = error.exit_code
+                ran = False
             except ValueError as error:
                 raise self._refused(recorder, str(error)) from None
             finally:
                 proxy.close()
             self._facts["exit_code"] = code
+        if shared and ran and not self._quiet:
+            say()  # its last line may have no end
+        self._later = False
+        for result in self._waiting:
+            self._told(result)
         self._closing(recorder, to_stderr=True)
-        if not recorder.streams and not self._quiet:
-            say("nothing passed: name whom the command asks in an argument, or let it read")
-            say("OPENAI_BASE_URL, ANTHROPIC_BASE_URL or their like (--upstream says who that is)")
+        if not recorder.streams and ran and not self._quiet:
+            for text in _NOTHING_PASSED:
+                say(text)
         return code
 
     # -- what they share -------------------------------------------------------------------
@@ -342,6 +385,8 @@ class _Job:
             kept = "prompts and outputs are in it (--contents removed leaves them out)"
             without = f"prompts and outputs are {self._contents.value}"
             say(f"recording to {where}: {kept if self._contents == Keep.KEPT else without}")
+            if self._contents != Keep.KEPT:
+                say("servers are asked for answers without compression, whose texts can be masked")
         return recorder
 
     def _proxy(
@@ -380,12 +425,14 @@ class _Job:
     def _refused(self, recorder: Recorder, message: str) -> CliError:
         """Leave no file behind that holds nothing."""
         recorder.close()
-        if recorder.path is not None and not recorder.streams:
-            recorder.path.unlink(missing_ok=True)
+        _remove_empty(recorder)
         return CliError(message)
 
     def _told(self, result: Result) -> None:
         if self._quiet or self._as_json:
+            return
+        if self._later:
+            self._waiting.append(result)
             return
         clock = time.strftime("%H:%M:%S")
         ended = ": ".join(word for word in (result.how, result.detail) if word)
@@ -399,9 +446,10 @@ class _Job:
             why = (recorder.failed.strerror or str(recorder.failed)).lower()
             message = f"the recording is not whole: {file} could not be written ({why})"
             raise CliError(message)
+        removed = _remove_empty(recorder)
         if self._as_json:
             said = {
-                "file": file,
+                "file": None if removed else file,
                 "contents": self._contents.value,
                 "streams": recorder.streams,
                 "body_bytes": recorder.body_bytes,
@@ -411,6 +459,9 @@ class _Job:
             out = sys.stderr if to_stderr or file == "-" else sys.stdout
             out.write(json.dumps(said) + "\n")
         elif not self._quiet:
+            if removed:
+                say(f"nothing was recorded, and {file} was removed")
+                return
             streams = recorder.streams
             size = amount(recorder.body_bytes, "byte")
             what = f"recorded {amount(streams, 'stream')}, {size} of answers"

@@ -241,7 +241,7 @@ class NoticeSeen(_Happened, kw_only=True, tag="notice", omit_defaults=True):
     """Something was going on.
 
     Attributes:
-        kind: ``stall`` or ``reconnecting``.
+        kind: ``stall``, ``reconnecting``, or ``command``: how the recorded command ended.
         detail: What.
     """
 

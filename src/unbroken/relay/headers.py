@@ -28,7 +28,9 @@ _OF_THE_REQUEST = frozenset({"accept-encoding", "content-length", "expect", "hos
 _BODILESS = frozenset({204, 304})
 
 
-def for_upstream(headers: Iterable[tuple[str, str]], *, drop: Collection[str] = ()) -> Headers:
+def for_upstream(
+    headers: Iterable[tuple[str, str]], *, drop: Collection[str] = (), codings: Collection[str] = ()
+) -> Headers:
     """Return a request's headers as they go upstream.
 
     Asks for an answer that is not compressed: a frame must be read as soon as it comes, and
@@ -37,9 +39,17 @@ def for_upstream(headers: Iterable[tuple[str, str]], *, drop: Collection[str] = 
     Args:
         headers: As they came.
         drop: More names to leave out, in lower case.
+        codings: Compressions that may be asked for all the same, where the headers do.
     """
+    headers = list(headers)
     kept = _passing(headers, _OF_THE_REQUEST | frozenset(drop))
-    return [*kept, ("Accept-Encoding", "identity")]
+    return [*kept, ("Accept-Encoding", _accepted(headers, codings))]
+
+
+def _accepted(headers: Headers, codings: Collection[str]) -> str:
+    said = ",".join(value for name, value in headers if name.lower() == "accept-encoding")
+    asked = [part.strip() for part in said.split(",")] if codings else []
+    return ", ".join(p for p in asked if p.partition(";")[0].lower() in codings) or "identity"
 
 
 def for_downstream(headers: Iterable[tuple[str, str]], *, rewritten: bool = False) -> Headers:

@@ -58,6 +58,8 @@ class UpstreamOptions:
         trust_env: Whether ``HTTPS_PROXY`` and its like (and ``.netrc``) are obeyed.
         proxy: The address of the proxy to go through, in place of those; ``""`` for none.
         reuse: Whether connections are kept for later requests.
+        codings: Compressions that may be asked for where a request does; by itself none, since a
+            frame must be read as soon as it comes.
         hide: Headers of answers that are left out, by their beginnings in lower case: those that
             only we may send.
     """
@@ -70,6 +72,7 @@ class UpstreamOptions:
     trust_env: bool = False
     proxy: str = field(default="", repr=False)
     reuse: bool = False
+    codings: tuple[str, ...] = ()
     hide: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -147,7 +150,7 @@ class UpstreamClient:
         assert self._session is not None, "enter the client first"
         url = URL(self._base + request.target, encoded=True)
         body: bytes | AsyncIterable[bytes] | None = request.body
-        headers = for_upstream(request.headers)
+        headers = for_upstream(request.headers, codings=self.options.codings)
         if request.reading is not None:
             body = request.reading
             # As it was told: some servers refuse a body whose length they do not know.

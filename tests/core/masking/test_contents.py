@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 
 from tests.core.masking.masked import without_contents
 from tests.core.recorded import CORPUS, OWN_ROWS, corpus_bodies, dialect_of, own, own_bodies
+from unbroken.core.masking import ContentMask, Letters, values
+from unbroken.core.masking.values import MOST_HELD
 from unbroken.core.outcome import Outcome
 from unbroken.core.verdict import check
 from unbroken.core.wire import decoder_for
@@ -194,3 +198,156 @@ def test_what_is_broken_stays_broken() -> None:
         with pytest.raises(msgspec.DecodeError):
             msgspec.json.decode(without_contents(body)[6:])
     assert b"\xff" in without_contents(b'data: {"content":"a\xfeb"}\n\n')
+
+
+@pytest.mark.parametrize("salt", SALTS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type":"response.code_interpreter_call_code.done","code":"x=Xylophonequux;y=1"}',
+        b'{"item":{"type":"code_interpreter_call","code":"Xylophonequux","id":"ci_1"}}',
+        b'{"error":{"code":"Xylophonequux = 1"}}',
+        b'{"reason":"Xylophonequux"}',
+        b'{"delta":{"reason":"Xylophonequux","category":"Xylophonequux"}}',
+        b'{"user_id":"Xylophonequux"}',
+        b'{"metadata":{"id":"Xylophonequux"},"patient_id":"Xylophonequux7"}',
+        b'{"type":"x=Xylophonequux;y"}',
+        b'{"role":"the Xylophonequux"}',
+        b'{"Xylophonequux_of_somebody_whom_nobody_knows":1}',
+        b'{"Xylophonequux of":{"a":1}}',
+        b"id:Xylophonequux\nmore\n",
+        b"event: Xylophonequux.some\n",
+        b"event: Some.Xylophonequux.words\n",
+        b"Dear all,\nid: Xylophonequux\nevent: xylophonequux\n",
+    ],
+)
+def test_what_only_looks_harmless_is_overwritten(body: bytes, salt: bytes | None) -> None:
+    for shown in (body, b"data: " + body + b"\n\n"):
+        for cuts in ((), range(len(shown))):
+            masked = without_contents(shown, salt, cuts)
+            assert len(masked) == len(shown)
+            assert b"xylophonequux" not in masked.lower()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":{"code":"context_length_exceeded","type":"invalid_request_error","param":"n"}}',
+        b'{"type":"error","code":"rate_limit_exceeded"}',
+        b'{"response":{"incomplete_details":{"reason":"max_output_tokens"}}}',
+        b'{"promptFeedback":{"blockReason":"SAFETY"},"modelVersion":"gemini-2.5-pro@001"}',
+        b'{"call_id":"call_1","item_id":"msg_1","model":"org/model:free","service_tier":"default"}',
+        b"id: 17\nevent: content_block_delta\nretry: 500\n\n",
+        b'data: {}\n\nevent: someName.delta\nid: abc\ndata: {"id":"c1"}\n\n',
+    ],
+)
+def test_what_says_what_an_event_is_stays(body: bytes) -> None:
+    assert without_contents(body) == body
+
+
+_UNITS = st.lists(
+    st.sampled_from(
+        [b"word ", b"\\n", b'\\"', b"\\\\", b"\\u00e9", "ö€😀".encode(), b"\xff", b"\x01", b"\\q"]
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    _UNITS,
+    st.integers(-20, 20),
+    st.sampled_from([None, b"salt"]),
+    st.lists(st.integers(0, 200_000), max_size=8),
+)
+def test_a_long_string_is_cut_at_no_character_and_no_read(
+    units: list[bytes], more: int, salt: bytes | None, cuts: list[int]
+) -> None:
+    unit = b"".join(units)
+    body = b'{"a":"' + unit * (MOST_HELD * 2 // len(unit)) + b"z" * (20 + more) + b'"}'
+    whole = without_contents(body, salt, streamed=False)
+    assert len(whole) == len(body)
+    assert without_contents(body, salt, cuts, streamed=False) == whole
+    broken = any(part in unit for part in (b"\xff", b"\x01", b"\\q"))
+    for text in (body, whole):
+        if broken:
+            with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+                msgspec.json.decode(text)
+        else:
+            msgspec.json.decode(text)
+
+
+def test_long_texts_that_begin_alike_have_letters_that_begin_alike() -> None:
+    def hashed(text: bytes) -> bytes:
+        return without_contents(b'{"a":"' + text + b'"}', b"salt", streamed=False)[6:-2]
+
+    text = bytes(97 + at * at % 23 for at in range(200_000))
+    first, second = hashed(text), hashed(text[:100_000] + b"Z" + text[100_001:])
+    assert hashed(text) == first
+    assert first[:99_900] == second[:99_900]
+    assert sum(a == b for a, b in zip(first[100_100:], second[100_100:], strict=True)) < 10_000
+    assert len(set(first)) == 26
+
+
+def test_a_long_text_said_in_pieces_has_the_letters_of_the_whole() -> None:
+    text = b"some words of it " * 6000
+    cut_up = [text[at : at + 30_000] for at in range(0, len(text), 30_000)]
+    frame = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
+    masked = without_contents(b"".join(frame % piece for piece in cut_up), b"salt")
+    said = b"".join(
+        msgspec.json.decode(each[6:])["choices"][0]["delta"]["content"].encode()
+        for each in masked.split(b"\n\n")[:-1]
+    )
+    whole = without_contents(b'data: {"type":"response.x.done","text":"%b"}\n\n' % text, b"salt")
+    assert msgspec.json.decode(whole[6:])["text"].encode() == said
+
+
+class Counting:
+    """A pattern that adds up how many bytes it went over."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern = pattern
+        self.over = 0
+
+    def match(self, data: bytes, at: int, *end: int) -> re.Match[bytes] | None:
+        found = self.pattern.match(data, at, *end)
+        self.over += found.end() - at if found else 0
+        return found
+
+
+@pytest.mark.parametrize("salt", SALTS)
+@pytest.mark.parametrize("step", [None, 65_536, 5000])
+def test_a_string_twice_as_long_is_twice_the_work(
+    salt: bytes | None, step: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(size: int) -> int:
+        patterns = [Counting(re.compile(getattr(values, name).pattern)) for name in names]
+        for name, pattern in zip(names, patterns, strict=True):
+            monkeypatch.setattr(values, name, pattern)
+        body = b'{"a":"' + b"iVBORw0KGgo" * (size // 11) + b'","b":1}'
+        without_contents(body, salt, range(0, len(body), step) if step else (), streamed=False)
+        monkeypatch.undo()
+        return sum(pattern.over for pattern in patterns)
+
+    names = ("_IN_STRING", "_FIRST_MEMBER", "_NEXT_MEMBER")
+    two, four = work(2 << 20), work(4 << 20)
+    assert four < 3 * two
+    assert four < 3 * (4 << 20)
+
+
+@pytest.mark.parametrize("salt", SALTS)
+@pytest.mark.parametrize(
+    "unit", [b"iVBORw0K", b'\\n\\"ab\\\\', "ö€".encode()], ids=["plain", "escaped", "utf-8"]
+)
+def test_a_long_string_takes_no_memory_of_its_length(salt: bytes | None, unit: bytes) -> None:
+    body = b'{"a":"' + unit * ((8 << 20) // len(unit)) + b'"}'
+    for step, most in ((65_536, 3 << 20), (len(body), 2 * len(body) + (4 << 20))):
+        mask = ContentMask(Letters(salt))
+        tracemalloc.start()
+        try:
+            for at in range(0, len(body), step):
+                mask.feed(body[at : at + step])
+            assert tracemalloc.get_traced_memory()[1] < most
+        finally:
+            tracemalloc.stop()

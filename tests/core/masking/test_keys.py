@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.masking.masked import without_keys
-from unbroken.core.masking import Secrets
+from unbroken.core.masking import KeyMask, Secrets
 from unbroken.core.masking.keys import REMOVED
 
 KEY = "sk-proj-Abc1Def2Ghi3Jkl4Mno5"
@@ -18,9 +18,9 @@ LOOKS = [
     "sk-ant-api03-AAAAAAAAAAAAAAAAAAAA",
     "AIzaSyA1234567890abcdefghijklmnopqrstuv",
     "AKIAIOSFODNN7EXAMPLE",
-    "gsk_abcdefghijklmnopqrstuvwx",
-    "hf_abcdefghijklmnopqrst",
-    "xai-abcdefghijklmnopqrst",
+    "gsk_abcdefghijklmnop1rstuvwx",
+    "hf_abcDefghijklmnopqrst",
+    "xai-abcdefghijklmnopqrs7",
     "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
     "ya29.a0AfH6SMBabcdefghijklmn",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
@@ -34,6 +34,10 @@ NO_KEYS = [
     "eyJhbGciOiJIUzI1NiJ9",
     "chatcmpl-1234567890abcdefghijklmnop",
     "call_1234567890abcdefghijklmnop",
+    "hf_hub_download_with_progress",
+    "npm_config_user_agent_x",
+    "sk-fading-circle-container",
+    "pk_constraint_name_users",
 ]
 
 
@@ -86,15 +90,18 @@ def test_headers_lose_the_values_of_keys_and_those_are_known_from_then_on() -> N
         ("OpenAI-Organization", "org-1"),
         ("x-ratelimit-remaining-tokens", "500"),
         ("idempotency-key", "idem-12345"),
-        ("x-note", f"see {KEY}"),
+        ("user-agent", f"see {KEY}"),
+        ("X-Nobody-Knew", "what this is"),
     ]
     told = dict(secrets.headers(headers))
     assert told["OpenAI-Organization"] == "org-1"
     assert told["x-ratelimit-remaining-tokens"] == "500"
     assert told["idempotency-key"] == "idem-12345"
-    assert told["x-note"] == "see " + "x" * len(KEY)
+    assert told["user-agent"] == "see " + "x" * len(KEY)
+    assert told["X-Nobody-Knew"] == REMOVED
     assert [name for name, value in told.items() if value == REMOVED] == [
-        name for name, _ in headers[:6]
+        *[name for name, _ in headers[:6]],
+        "X-Nobody-Knew",
     ]
     known = b" ".join(secrets.values)
     for value in ("plain-value-9", "cookie-value-1", "pass-word-77", "amz-token-123", KEY):
@@ -105,9 +112,15 @@ def test_headers_lose_the_values_of_keys_and_those_are_known_from_then_on() -> N
     ("url", "left"),
     [
         ("https://h/v1?key=abcdef123&alt=sse", "https://h/v1?key=[removed]&alt=sse"),
-        ("https://h/v1?a=1&api_key=abcdef123", "https://h/v1?a=1&api_key=[removed]"),
+        ("https://h/v1?a=1&api_key=abcdef123", "https://h/v1?a=[removed]&api_key=[removed]"),
         ("https://h/v1?X-Amz-Signature=abcdef123", "https://h/v1?X-Amz-Signature=[removed]"),
         ("https://me:secret99@h/v1", "https://[removed]@h/v1"),
+        (
+            "https://h/v1?accessToken=a&pwd=b&code=c",
+            "https://h/v1?accessToken=[removed]&pwd=[removed]&code=[removed]",
+        ),
+        ("https://h/v1?alt=sse;api_key=K", "https://h/v1?alt=[removed]"),
+        ("https://h/v1?u=x%3Fapi_key%3DK", "https://h/v1?u=[removed]"),
         ("https://h/v1/chat?model=gpt", "https://h/v1/chat?model=gpt"),
         (f"https://h/{KEY}/v1", "https://h/" + "x" * len(KEY) + "/v1"),
     ],
@@ -118,3 +131,58 @@ def test_addresses_lose_their_keys(url: str, left: str) -> None:
 
 def test_a_word_that_local_servers_are_sent_is_no_key() -> None:
     assert without_keys(b'{"owned_by":"ollama"}', ["ollama"]) == b'{"owned_by":"ollama"}'
+
+
+_KEY_NAMES = [
+    "X-ApiToken", "X-AuthToken", "accessToken", "X-OpenAIKey", "X-GatewayKey", "Authentication",
+    "authorisation", "apikeys", "X-Tokens", "sessionid", "X-PAT", "X-Pass", "x-pwd", "X-Api_Key1",
+    "X-MS-CLIENT-PRINCIPAL", "cf-access-client-secret",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    _KEY_NAMES,
+)
+def test_headers_are_removed_however_a_keys_name_is_written(name: str) -> None:
+    assert Secrets().headers([(name, "value")]) == [(name, REMOVED)]
+
+
+def test_an_address_in_a_header_loses_its_keys() -> None:
+    secrets = Secrets()
+    ((_, told),) = secrets.headers([("Location", "https://me:pass-word-77@h/x?code=abc&model=m")])
+    assert told == "https://[removed]@h/x?code=[removed]&model=m"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ("Set-Cookie", "a=b1; SameSite=Strict-mode-1234; domain=.api.openai.example1"),
+        ("Cookie", "theme=system"),
+        ("x-auth-type", "message"),
+        ("x-session-affinity", "gpt-4o-2024-08-06"),
+        ("Authorization", "Bearer content"),
+    ],
+)
+def test_a_word_under_a_keys_name_is_not_looked_for_in_answers(told: tuple[str, str]) -> None:
+    secrets = Secrets()
+    secrets.headers([told])
+    body = b'{"message":"content Strict-mode-1234 .api.openai.example1 system gpt-4o-2024-08-06"}'
+    mask = KeyMask(secrets)
+    assert mask.feed(body) + mask.end() == body
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        base64.b64encode(b"a" + b"p-Val/ue=77xyz" + b"bc"),
+        base64.b64encode(b"ab" + b"p-Val/ue=77xyz"),
+        base64.urlsafe_b64encode(b"p-Val/ue=77xyz"),
+        rb"p-Val\/ue=77xyz", rb"p-Val/ue\u003d77xyz", rb"p\u002dVal\u002fue\u003d77xyz",
+        b"p-Val%2Fue%3D77xyz", b"p-Val%2fue%3d77xyz",
+    ],
+)  # fmt: skip
+def test_a_known_key_is_found_in_other_forms(form: bytes) -> None:
+    masked = without_keys(b"it is " + form + b" here", ["p-Val/ue=77xyz"])
+    assert b"xxxxxxxxxxxx" in masked
+    assert len(masked) == len(form) + 11

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from base64 import b64encode
+
 from unbroken.core.masking import LineMask
 from unbroken.core.recording import (
     Contents,
@@ -85,6 +88,68 @@ def test_what_cannot_be_masked_is_kept_by_its_size() -> None:
         kept = masked(ResponseHead(at_s=0, headers=head), Read(at_s=1, text=data))[-1]
         assert isinstance(kept, Read)
         assert kept.data == data.encode()
+
+
+def test_a_compressed_body_is_looked_into() -> None:
+    plain = b'data: {"a":"b"}\n\n' * 50
+    coded = [("Content-Encoding", "gzip")]
+    for body, left in (
+        (gzip.compress(plain), True),
+        (gzip.compress(plain + KEY.encode()), False),
+        (gzip.compress(b'{"api_key":"abc"}'), False),
+        (gzip.compress(plain)[:-20] + b"rubbish", True),
+        (gzip.compress(plain) + gzip.compress(plain), True),
+    ):
+        for size in (1, 7, 1000):
+            pieces = [body[at : at + size] for at in range(0, len(body), size)]
+            lines = masked(
+                RequestSent(at_s=0, headers=HEADERS),
+                ResponseHead(at_s=0, headers=coded),
+                *[Read(at_s=1, base64=b64encode(piece).decode()) for piece in pieces],
+            )
+            reads = [line for line in lines if isinstance(line, Read)]
+            assert sum(line.size_bytes for line in reads) == len(body)
+            assert (b"".join(line.data or b"" for line in reads) == body) is left
+    (_, read) = masked(ResponseHead(at_s=0, headers=[("content-encoding", "br")]),
+                       Read(at_s=1, text="abc"))  # fmt: skip
+    assert isinstance(read, Read)
+    assert (read.data, read.size) == (None, 3)
+
+
+def test_a_key_in_a_body_is_gone_where_it_stands_elsewhere() -> None:
+    for contents in ("kept", "hashed", "removed"):
+        lines = masked(
+            Sent(at_s=0, text='{"messages":["abc123def456"],"api_key":"abc123def456"}'),
+            ResponseHead(at_s=1, reason="no abc123def456"),
+            Read(at_s=2, text='{"error":"bad key abc123'),
+            Read(at_s=3, text='def456","access_token":"zyx987wvu654"}'),
+            End(at_s=4, detail="zyx987wvu654"),
+            contents=contents,
+        )
+        raw = b"".join(encode_line(line) for line in lines)
+        assert b"abc123" not in raw
+        assert b"zyx987" not in raw
+
+
+def test_a_key_at_a_forms_very_end_is_known_when_the_answer_comes() -> None:
+    _, read = masked(
+        Sent(at_s=0, text="a=b&api_key=abc123def456"), Read(at_s=1, text="abc123def456 ")
+    )
+    assert isinstance(read, Read)
+    assert read.text == "xxxxxxxxxxxx "
+
+
+def test_a_key_in_the_path_is_that_of_the_header() -> None:
+    (line,) = masked(RequestSent(at_s=0, url=f"https://h/{KEY}/v1", headers=HEADERS))
+    assert isinstance(line, RequestSent)
+    assert line.url == "https://h/" + "x" * len(KEY) + "/v1"
+
+
+def test_the_words_of_a_status_are_contents_if_they_are_not_the_usual_ones() -> None:
+    for reason, left in (("Not Found", "Not Found"), ("your prompt", "[removed]")):
+        (line,) = masked(ResponseHead(at_s=0, status=404, reason=reason), contents="removed")
+        assert isinstance(line, ResponseHead)
+        assert line.reason == left
 
 
 def test_after_a_gap_nothing_is_known_up_to_the_next_line() -> None:

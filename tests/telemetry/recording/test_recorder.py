@@ -18,8 +18,10 @@ from unbroken.core.recording import (
     Delivered,
     Line,
     Lost,
+    NoticeSeen,
     Opening,
     Read,
+    RequestSent,
     ResponseHead,
     Wanted,
     decode_line,
@@ -84,6 +86,59 @@ def test_all_that_is_told_is_there_with_its_time(tmp_path: Path) -> None:
     assert recorder.written_bytes == path.stat().st_size
     assert KEY not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_fork_harms_neither_the_child_nor_the_recording(
+    tmp_path: Path, *, in_thread: bool
+) -> None:
+    path = tmp_path / "a.jsonl"
+    recorder = Recorder(path, in_thread=in_thread)
+    one_stream(recorder.stream(), time.monotonic())
+    with recorder._lock, recorder._file._lock:  # as another thread may hold them
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            one_stream(recorder.stream(), time.monotonic())
+            recorder.close()
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    one_stream(recorder.stream(), time.monotonic())
+    recorder.close()
+    numbers = [line.stream for line in lines_of(path) if isinstance(line, RequestSent)]
+    assert numbers == [1, 2]
+
+
+def test_a_key_in_a_body_is_not_in_the_address_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    request = Request(method="POST", url="https://h/abc123def456/v1", headers=(),
+                      body=b'{"api_key":"abc123def456"}')  # fmt: skip
+    with Recorder(path) as recorder:
+        recorder.stream().request(request, 1, "first", "", time.monotonic())
+    assert "abc123" not in path.read_text()
+
+
+def test_what_concerns_no_stream_is_noted_with_those_that_are_open_or_the_last(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.jsonl"
+    now = time.monotonic()
+    with Recorder(path) as recorder:
+        recorder.notice("command", "nobody there", now)
+        tapes = [recorder.stream() for _ in range(3)]
+        for tape in tapes:
+            tape.request(REQUEST, 1, "first", "", now)
+        tapes[0].close(now)
+        recorder.notice("command", "exit 1", now)
+        tapes[2].close(now)
+        tapes[1].close(now)
+        recorder.notice("command", "exit 2", now + 1)
+    notices = [line for line in lines_of(path) if isinstance(line, NoticeSeen)]
+    assert [(line.stream, line.kind, line.detail) for line in notices] == [
+        (2, "command", "exit 1"), (3, "command", "exit 1"), (2, "command", "exit 2"),
+    ]  # fmt: skip
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 """Take keys, and as asked contents, out of what passed on the wire, at equal length.
 
     keys.py       keys in headers, addresses and bodies
+    fields.py     keys in bodies, told by the name that they stand under
+    names.py      which names are those of keys, which headers and queries are harmless
+    forms.py      what is secret enough to be looked for everywhere, and in which forms
+    coded.py      a compressed body, looked into
     contents.py   prompts and outputs, line by line: SSE, NDJSON, JSON, or none of them
     values.py     the JSON in it: every text whose place does not say that it is harmless
     arguments.py  JSON inside a JSON string, such as a tool call's arguments, which stays JSON
+    shown.py      which texts may stay: types, finish reasons, error codes, ids
     letters.py    what stands in a text's place: x's, or letters of a keyed hash
     lines.py      all of it on the lines of a recording
 

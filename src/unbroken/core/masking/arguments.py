@@ -15,6 +15,8 @@ from unbroken.core.masking.letters import Chain, Letters
 __all__ = ["Arguments"]
 
 _UNIT = re.compile(rb"\\u[0-9a-fA-F]{4}|\\.|[\x80-\xff]+|.", re.DOTALL)
+# In an inner string, what is masked in one go: no quote, backslash or blank of that string.
+_RUN = re.compile(rb'(?:[^\\\n\r\t]++|\\[^"\\nrt])++', re.DOTALL)
 _BLANK = frozenset({b" ", b"\\n", b"\\r", b"\\t", b"\n", b"\r", b"\t"})
 _MARKS = frozenset(b"{}[]:,.+-0"[at : at + 1] for at in range(10))
 _ESCAPED = frozenset({b'\\"', b"\\\\", b"/", b"\\/"})
@@ -48,7 +50,16 @@ class Arguments:
             self._begin()
         out: list[bytes] = []
         text: list[bytes] = []
-        for unit in _UNIT.findall(raw):
+        at = 0
+        while at < len(raw):
+            run = _RUN.match(raw, at) if self._inside and not self._escape else None
+            if run is not None:
+                text.append(run[0])
+                at = run.end()
+                continue
+            found = _UNIT.match(raw, at)
+            assert found is not None
+            unit, at = found[0], found.end()
             kept = self._in_string(unit) if self._inside else self._outside(unit)
             if kept is None:
                 text.append(unit)

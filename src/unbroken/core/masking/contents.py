@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import re
 
-from unbroken.core.masking.letters import Letters
-from unbroken.core.masking.values import MOST_HELD, JsonMask, whole_characters
+from unbroken.core.masking.letters import Letters, whole_characters
+from unbroken.core.masking.values import MOST_HELD, JsonMask
 
 __all__ = ["ContentMask"]
 
 _MOST_LINE = 256  # of a line of SSE that is looked at before it is told what it holds
 
 _ID = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}\Z")
-_EVENT = re.compile(rb"[A-Za-z]+(?:[._-][A-Za-z]+)*\Z")
+_EVENT = re.compile(rb"[a-z][A-Za-z]*(?:[._-][a-z][A-Za-z]*)*\Z")
+# Before a payload told that it is SSE it may be anybody's text, and what it says is little.
+_EARLY_ID = re.compile(rb"(?=[^0-9]{0,40}[0-9])[A-Za-z0-9_-]{1,64}\Z")
+_EARLY_EVENT = re.compile(
+    rb"(?:message|messages|error|ping|content|response|thread|interaction|step|done|end|start|stop"
+    rb"|delta|chunk|conversation|heartbeat|completion|metadata|stream|tool|text|event|data|close"
+    rb"|open|result|status|output|usage|citation|transcript|session|created)"
+    rb"(?:[._-][a-z]+){0,4}\Z"
+)
 _COMMENT = re.compile(
     rb"(?i)\s?(?:ping|hb|heartbeat|keep-?alive|connected|openrouter processing)?\s*\Z"
 )
@@ -47,11 +55,21 @@ class ContentMask(JsonMask):
             self._place = "text"
         self._beginning = not after_gap  # a byte order mark may come
         self._first = True
+        self._told = False  # a payload said that it is SSE
         self._empty = True  # nothing stands in the line so far
         self._after_cr = False
 
     def feed(self, data: bytes) -> bytes:
         """Return what is decided after more bytes came."""
+        if len(data) <= MOST_HELD:
+            return self._feed(data)
+        # What is at work at a time is a window, however much was read at once.
+        whole = bytearray()
+        for at in range(0, len(data), MOST_HELD):
+            whole += self._feed(data[at : at + MOST_HELD])
+        return bytes(whole)
+
+    def _feed(self, data: bytes) -> bytes:
         self._buffer = self._buffer[self._at :] + data if self._at else self._buffer + data
         self._at = 0
         while self._at < len(self._buffer) and self._step():
@@ -79,6 +97,11 @@ class ContentMask(JsonMask):
 
     def _line(self) -> bool:
         buffer, at = self._buffer, self._at
+        if not self._stack and not self._beginning and buffer.startswith(b"data: {", at):
+            self._sse, self._first, self._empty, self._after_cr = True, False, False, False
+            self._told = True
+            self._place = "json"  # as all that follows would find, in fewer steps
+            return self._put(b"data: ")
         if self._beginning:
             rest = buffer[at : at + len(_BOM)]
             if rest != _BOM and _BOM.startswith(rest) and not self._ended:
@@ -135,9 +158,10 @@ class ContentMask(JsonMask):
             return False
         value = raw[len(field) :]
         bare = value.strip(b" ")
+        event, identifier = (_EVENT, _ID) if self._told else (_EARLY_EVENT, _EARLY_ID)
         known = len(raw) <= _MOST_LINE and (
-            (field == b"event:" and len(bare) < 64 and _EVENT.match(bare))
-            or (field == b"id:" and _ID.match(bare))
+            (field == b"event:" and len(bare) < 64 and event.match(bare))
+            or (field == b"id:" and identifier.match(bare))
             or (field == b"retry:" and bare.isdigit())
             or (field == b":" and _COMMENT.match(value))
             or not bare
@@ -169,9 +193,10 @@ class ContentMask(JsonMask):
         if not self._stack and _DONE.startswith(rest) and rest != _DONE and not self._ended:
             return False
         if not self._stack and rest == _DONE:
-            self._place = "line"
+            self._place, self._told = "line", True
             return self._put(_DONE)
         if self._stack or rest[:1] in b'{["]}':
+            self._told = self._told or rest[:1] == b"{"
             self._place = "json"
             return True
         self._place = "text"

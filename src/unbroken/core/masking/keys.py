@@ -1,8 +1,9 @@
 """Keys: out of headers and addresses altogether, out of bodies at equal length.
 
-Two things are looked for in bodies: the exact values that a request carried as its keys, and what
-has the looks of a well-known kind of key. Looks must be beyond doubt here, since what is taken for
-a key is lost from a recording: a random value behind a known beginning, of a good length.
+Three things are looked for in bodies: what stands under a key's name (`fields.py`), the exact
+values that are known to be keys, and what has the looks of a well-known kind of key. Looks must be
+beyond doubt here, since what is taken for a key is lost from a recording: a random value behind a
+known beginning, of a good length, and no words.
 """
 
 from __future__ import annotations
@@ -10,44 +11,46 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import json
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
+
+from unbroken.core.masking.fields import FieldMask
+from unbroken.core.masking.forms import forms_of, looks_secret
+from unbroken.core.masking.names import (
+    is_harmless_header,
+    is_harmless_pair,
+    is_key_field,
+    is_key_name,
+)
 
 __all__ = ["REMOVED", "KeyMask", "Secrets"]
 
 REMOVED = "[removed]"
-_LEAST_BYTES = 6  # a shorter value is no key, and would be found everywhere
 _NO_SECRETS = frozenset(
     {"ollama", "lm-studio", "lmstudio", "not-needed", "no-key", "no-key-required", "anything"}
     | {"bearer", "dummy-key", "sk-no-key-required"}
 )  # what local servers are sent for want of a key
 
-# The words of a name, by which it is told: `x-goog-api-key`, `X-Auth-Token`, `access_token`.
-_WORDS = re.compile(r"[a-z0-9]+")
-_KEY_WORDS = frozenset(
-    {"authorization", "auth", "apikey", "key", "secret", "token", "cookie", "cookie2", "password"}
-    | {"passwd", "passphrase", "credential", "credentials", "session", "jwt", "bearer", "sig"}
-    | {"signature"}
-)
-_NO_KEYS = frozenset({"idempotency-key", "x-idempotency-key", "sec-websocket-key"})
-_PAIR = re.compile(r"([?&#])([^=&#]*)=([^&#]*)")
+_MOST_VALUES = 512
+_PAIR = re.compile(r"([?&#;])([^=&#;]*)=([^&#]*)")
 _USER = re.compile(r"(?<=://)[^/?#@]*@")
 
-# A name's beginning, the characters of the rest, and how many of them there are at least.
+# A name's beginning, the characters of the rest, how many of them there are at least, and whether
+# words could look like it: then what follows has a digit or a capital, soon.
 _WORD, _PLAIN = rb"[A-Za-z0-9_-]", rb"[A-Za-z0-9]"
-_LOOKS: tuple[tuple[bytes, bytes, int], ...] = (
-    *((start, _WORD, 16) for start in (b"sk-", b"sk_", b"pk-", b"pk_", b"rk_", b"gsk_", b"csk-")),
-    *((start, _WORD, 16) for start in (b"hf_", b"r8_", b"fw_", b"xai-", b"nvapi-", b"pplx-")),
-    *((start, _WORD, 16) for start in (b"tgp_", b"lsv2_", b"glpat-", b"npm_", b"github_pat_")),
-    *((start, _PLAIN, 20) for start in (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_")),
-    *((start, rb"[A-Za-z0-9-]", 16) for start in (b"xoxb-", b"xoxp-", b"xoxa-", b"xoxs-")),
-    (b"AIza", _WORD, 30),
-    (b"ya29.", _WORD, 20),
-    *((start, rb"[A-Z0-9]", 12) for start in (b"AKIA", b"ASIA", b"ABIA", b"ACCA")),
-    (b"ABSK", rb"[A-Za-z0-9+/=]", 24),
-    (b"bedrock-api-key-", rb"[A-Za-z0-9+/=_-]", 16),
+_SOON = 48
+_LOOKS: tuple[tuple[bytes, bytes, int, bool], ...] = (
+    *((s, _WORD, 16, True) for s in (b"sk-", b"sk_", b"pk-", b"pk_", b"rk_", b"gsk_", b"csk-")),
+    *((s, _WORD, 16, True) for s in (b"hf_", b"r8_", b"fw_", b"xai-", b"nvapi-", b"pplx-")),
+    *((s, _WORD, 16, True) for s in (b"tgp_", b"lsv2_", b"glpat-", b"npm_", b"github_pat_")),
+    *((s, _PLAIN, 20, False) for s in (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_")),
+    *((s, rb"[A-Za-z0-9-]", 16, False) for s in (b"xoxb-", b"xoxp-", b"xoxa-", b"xoxs-")),
+    (b"AIza", _WORD, 30, False),
+    (b"ya29.", _WORD, 20, False),
+    *((s, rb"[A-Z0-9]", 12, False) for s in (b"AKIA", b"ASIA", b"ABIA", b"ACCA")),
+    (b"ABSK", rb"[A-Za-z0-9+/=]", 24, False),
+    (b"bedrock-api-key-", rb"[A-Za-z0-9+/=_-]", 16, False),
 )
 # Not in the middle of a word; a line feed that JSON escaped ends in a letter, though.
 _EDGE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf]))"
@@ -62,15 +65,21 @@ def _class_of(index: int) -> bytes:
 _WHOLE = re.compile(
     _EDGE
     + rb"(?:"
-    + rb"|".join(rb"(%b%b{%d,})" % (re.escape(s), c, n) for s, c, n in _LOOKS)
+    + rb"|".join(
+        rb"(%b%b%b{%d,})"
+        % (re.escape(s), rb"(?=[a-z_-]{0,%d}[A-Z0-9])" % (_SOON - 1) if mixed else b"", c, n)
+        for s, c, n, mixed in _LOOKS
+    )
     + rb"|(%b))" % _JWT
 )
 _GOES_ON = tuple(re.compile(_class_of(index) + rb"*") for index in range(len(_LOOKS) + 1))
 
 
-def _begun(start: bytes, more: bytes, least: int) -> bytes:
+def _begun(start: bytes, more: bytes, least: int, mixed: bool = False) -> bytes:
     """Return a pattern for what could become a key: less of it than there must be."""
     pattern = rb"%b{0,%d}" % (more, least - 1)
+    if mixed:
+        pattern = rb"(?:[a-z_-]{%d,%d}|%b)" % (least, _SOON - 1, pattern)
     for at in range(len(start) - 1, 0, -1):
         pattern = rb"(?:%b%b)?" % (re.escape(start[at : at + 1]), pattern)
     return re.escape(start[:1]) + pattern
@@ -85,7 +94,9 @@ _PARTIAL = re.compile(
     + rb"(?:\.(?:e(?:y(?:J[A-Za-z0-9_.-]{0,7})?)?)?)?"
     + rb")\Z"
 )
-_STARTS = (*(start for start, _, _ in _LOOKS), b"eyJ")
+_STARTS = (*(look[0] for look in _LOOKS), b"eyJ")
+_WITH_MARKS = tuple(start for start in _STARTS if not start.isalnum())
+_WITHOUT_MARKS = tuple(start for start in _STARTS if start.isalnum())
 _LOOK_BACK = 2 + 2 * _JWT_MOST
 _OF_KEYS = re.compile(rb"[A-Za-z0-9_.+/=-]+\Z")
 
@@ -99,58 +110,91 @@ class Secrets:
     def __init__(self) -> None:
         self.values: tuple[bytes, ...] = ()
 
-    def learn(self, value: str) -> None:
-        """Take a value for a key."""
+    def learn(self, value: str, *, named: bool = False) -> None:
+        """Take a value for a key, if it looks like one; a word does not.
+
+        Args:
+            value: It.
+            named: It stood under a name that only keys have.
+        """
         value = value.strip()
+        if value.lower() in _NO_SECRETS or not looks_secret(value, named=named):
+            return
         known = set(self.values)
-        for form in (value, json.dumps(value)[1:-1]):
-            raw = form.encode("utf-8", "surrogateescape")
-            if len(raw) >= _LEAST_BYTES and value.lower() not in _NO_SECRETS:
-                known.add(raw)
-        self.values = tuple(sorted(known, key=len, reverse=True))
+        if len(known) > _MOST_VALUES or value.encode("utf-8", "surrogateescape") in known:
+            return
+        self.values = tuple(sorted(known | forms_of(value), key=len, reverse=True))
+
+    def learn_field(self, value: str, name: str) -> None:
+        """Take what stood in a body under a key's name; see `FieldMask`."""
+        named = name.lower() not in ("key", "token", "value", "code")
+        self.learn(value, named=named)
+        scheme, _, rest = value.strip().partition(" ")
+        if rest and scheme.lower() in ("bearer", "basic", "token", "apikey"):
+            self.learn(rest, named=named)
+
+    def learn_body(self, body: bytes) -> None:
+        """Learn the keys in a request's body before any of it is written down."""
+        mask = FieldMask(self.learn_field, sent=True)
+        mask.feed(body)
+        mask.end()
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return headers without keys, and learn those."""
+        """Return headers without keys, and learn those; only what is harmless is left."""
         told = list(headers)
         for name, value in told:
-            if _is_key(name):
+            if is_key_name(name):
                 self._learn_header(name, value)
-        return [(name, REMOVED if _is_key(name) else self.text(value)) for name, value in told]
+        return [(name, self._header(name, value)) for name, value in told]
+
+    def _header(self, name: str, value: str) -> str:
+        if not is_harmless_header(name):
+            return REMOVED
+        if "://" in value or "?" in value or name.lower() == "location":
+            return self.url(value)
+        return self.text(value)
 
     def url(self, url: str) -> str:
-        """Return an address without keys, and learn those."""
+        """Return an address without keys, and learn those; only what is harmless is left."""
         found = _USER.search(url)
         if found is not None:
-            self.learn(found[0][:-1].partition(":")[2])
+            for part in unquote(found[0][:-1]).split(":", 1):
+                self.learn(part)
         for _, name, value in _PAIR.findall(url):
-            if _is_key(name):
+            if is_key_name(name):
                 self.learn(value)
                 self.learn(unquote_plus(value))
         url = _USER.sub(REMOVED + "@", url)
-        url = _PAIR.sub(lambda p: f"{p[1]}{p[2]}={REMOVED}" if _is_key(p[2]) else p[0], url)
-        return self.text(url)
+        url = _PAIR.sub(
+            lambda p: p[0] if is_harmless_pair(p[2], p[3]) else f"{p[1]}{p[2]}={REMOVED}", url
+        )
+        return self._through(KeyMask(self), url)
 
     def text(self, text: str) -> str:
         """Return a text without keys, x's in their places."""
-        mask = KeyMask(self)
+        text = self._through(FieldMask(self.learn_field, sent=False), text)
+        return self._through(KeyMask(self), text)
+
+    def _through(self, mask: FieldMask | KeyMask, text: str) -> str:
         raw = text.encode("utf-8", "surrogatepass")
-        return (mask.feed(raw) + mask.end()).decode("utf-8", "surrogatepass")
+        return (mask.feed(raw) + mask.end()).decode("utf-8", "replace")
 
     def _learn_header(self, name: str, value: str) -> None:
+        lower = name.lower()
+        if "cookie" in lower:
+            # Behind a cookie that is set stand its attributes, which are nobody's secret.
+            for part in value.split(";")[: 1 if lower.startswith("set-") else None]:
+                self.learn(part.partition("=")[2])
+            return
+        if not is_key_field(name) and "auth" not in lower:
+            return  # a session, a ticket: left out, but it may be any word
         self.learn(value)
         scheme, _, rest = value.strip().partition(" ")
         self.learn(rest)
-        if "cookie" in name.lower():
-            for part in value.split(";"):
-                self.learn(part.partition("=")[2])
         if scheme.lower() == "basic":
             with contextlib.suppress(binascii.Error, ValueError):
-                self.learn(base64.b64decode(rest).decode().partition(":")[2])
-
-
-def _is_key(name: str) -> bool:
-    name = unquote_plus(name).lower()
-    return name not in _NO_KEYS and not _KEY_WORDS.isdisjoint(_WORDS.findall(name))
+                for part in base64.b64decode(rest).decode().split(":", 1):
+                    self.learn(part)
 
 
 class KeyMask:
@@ -189,7 +233,7 @@ class KeyMask:
         hold = end
         while self._inside is None and start < end:
             begun = _begun_at(whole, start)
-            marked = any(mark in whole for mark in _STARTS)
+            marked = _may_begin(whole)
             found = _WHOLE.search(whole, start) if marked else None
             if found is None or begun < found.start():
                 hold = begun
@@ -234,6 +278,14 @@ class KeyMask:
         self._from = max(last - hold, 0)
         self._before = whole[max(hold - 2, 0) : hold]
         return bytes(out)
+
+
+def _may_begin(whole: bytes) -> bool:
+    """Whether a key's beginning is in bytes: a quick look, a single byte first."""
+    marked = any(mark in whole for mark in (b"-", b"_", b"."))
+    return any(start in whole for start in _WITHOUT_MARKS) or (
+        marked and any(start in whole for start in _WITH_MARKS)
+    )
 
 
 def _overwrite(out: bytearray, start: int, stop: int) -> None:

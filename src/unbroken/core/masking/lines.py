@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TypeAlias
 
 import msgspec
 
+from unbroken.core.masking.coded import CODINGS, CodedBody
 from unbroken.core.masking.contents import ContentMask
-from unbroken.core.masking.keys import KeyMask, Secrets
+from unbroken.core.masking.fields import FieldMask
+from unbroken.core.masking.keys import REMOVED, KeyMask, Secrets
 from unbroken.core.masking.letters import Letters
 from unbroken.core.recording import (
     Contents,
@@ -41,16 +45,24 @@ class LineMask:
         contents: What becomes of prompts and outputs; keys are always removed.
         salt: The key of the hash for ``hashed``, at most 64 bytes. The same for all streams of a
             recording; random, and kept by nobody, or else whoever has it can try texts.
+        secrets: Keys that are known already, as from a first pass over the same lines.
     """
 
-    def __init__(self, contents: Contents, *, salt: bytes = b"") -> None:
+    def __init__(
+        self, contents: Contents, *, salt: bytes = b"", secrets: Secrets | None = None
+    ) -> None:
         self._contents = contents
         self._letters = Letters(salt if contents == "hashed" else None)
-        self._secrets = Secrets()
-        self._bodies: dict[tuple[str, int], _Body] = {}
+        self._secrets = Secrets() if secrets is None else secrets
+        self._bodies: dict[tuple[str, int], _AnyBody] = {}
+        self._codings: dict[tuple[str, int], str] = {}
         self._opaque: set[tuple[str, int]] = set()
         self._gap = False
-        self._waiting: deque[tuple[Line, _Body | None, int]] = deque()
+        self._waiting: deque[tuple[Line, _AnyBody | None, int]] = deque()
+
+    def learn(self, body: bytes) -> None:
+        """Learn the keys in a request's body that is not put yet, for what is put before it."""
+        self._secrets.learn_body(body)
 
     def put(self, line: Line, data: bytes | None = None) -> list[Line]:
         """Take in a line; return those that are decided now, in order, masked.
@@ -59,12 +71,14 @@ class LineMask:
             line: It; not used by the caller any more.
             data: Its bytes, where they do not stand in it yet.
         """
-        body: _Body | None = None
+        body: _AnyBody | None = None
         size = 0
         if isinstance(line, WithBytes):
             if data is None:
                 data = line.data
             if data is not None:
+                if type(line) is Sent:
+                    self._secrets.learn_body(data)
                 body = self._body_of(line, data)
                 line.text = line.base64 = None
                 if body is None:
@@ -94,10 +108,14 @@ class LineMask:
         while waiting:
             line, body, size = waiting[0]
             if body is not None:
-                if len(body.ready) < size:
+                if len(body.ready) >= size:
+                    _fill(line, bytes(body.ready[:size]))
+                    del body.ready[:size]
+                elif body.hidden:
+                    assert isinstance(line, WithBytes)
+                    line.size = size
+                else:
                     break
-                _fill(line, bytes(body.ready[:size]))
-                del body.ready[:size]
             found.append(line)
             waiting.popleft()
         return found
@@ -107,14 +125,14 @@ class LineMask:
         match line:
             case RequestSent():
                 self._note("sent", line.attempt, line.headers)
+                headers = self._secrets.headers(line.headers)  # first: the address may repeat them
                 return msgspec.structs.replace(
-                    line,
-                    url=self._secrets.url(line.url),
-                    headers=self._secrets.headers(line.headers),
+                    line, url=self._secrets.url(line.url), headers=headers
                 )
             case ResponseHead():
                 self._note("read", line.attempt, line.headers)
-                return msgspec.structs.replace(line, headers=self._secrets.headers(line.headers))
+                headers = self._secrets.headers(line.headers)
+                return msgspec.structs.replace(line, headers=headers, reason=self._reason(line))
             case End():
                 body = self._bodies.pop(("read", line.attempt), None)
                 if body is not None:
@@ -130,6 +148,16 @@ class LineMask:
                 self._bodies.clear()
                 self._gap = True
         return line
+
+    def _reason(self, line: ResponseHead) -> str:
+        """Return the words of a status: a server may say anything there."""
+        try:
+            usual = HTTPStatus(line.status).phrase
+        except ValueError:
+            usual = ""
+        if self._contents == "kept" or not line.reason or line.reason.lower() == usual.lower():
+            return self._secrets.text(line.reason)
+        return REMOVED
 
     def _outcome(self, line: OutcomeSeen) -> OutcomeSeen:
         faults = [
@@ -148,16 +176,24 @@ class LineMask:
         for name, value in headers:
             said, value = name.lower(), value.lower()
             coded = said == "content-encoding" and value not in ("", "identity")
-            if coded or (said == "content-type" and value.startswith(_UNREADABLE)):
+            if coded and self._contents == "kept":
+                self._codings[kind, attempt] = value.strip()
+            elif coded or (said == "content-type" and value.startswith(_UNREADABLE)):
                 self._opaque.add((kind, attempt))
 
-    def _body_of(self, line: WithBytes, data: bytes) -> _Body | None:
+    def _body_of(self, line: WithBytes, data: bytes) -> _AnyBody | None:
         """Return the body that bytes belong to; None where only their number may be kept."""
         kind = {Sent: "sent", Read: "read", Delivered: "delivered"}.get(type(line), "")
         key = (kind, 0 if kind == "delivered" else line.attempt)
         if self._contents != "kept" and key in self._opaque:
             return None
         body = self._bodies.get(key)
+        if body is None and key in self._codings:
+            coding = self._codings[key]
+            if coding not in CODINGS or (self._gap and kind != "sent"):
+                return None  # nobody can say what is in it
+            body = CodedBody(coding, self._keys(kind, False), self._keys(kind, False))
+            self._bodies[key] = body
         if body is None:
             if self._contents != "kept" and data.startswith(_BINARY):
                 self._opaque.add(key)
@@ -166,9 +202,30 @@ class LineMask:
             contents = None
             if self._contents != "kept":
                 contents = ContentMask(self._letters, streamed=kind != "sent", after_gap=gap)
-            keys = KeyMask(self._secrets, after_gap=gap)
-            body = self._bodies[key] = _Body(keys, contents)
+            body = self._bodies[key] = _Body(self._keys(kind, gap), contents)
         return body
+
+    def _keys(self, kind: str, gap: bool) -> _Keys:
+        return _Keys(
+            FieldMask(self._secrets.learn_field, sent=kind == "sent", after_gap=gap),
+            KeyMask(self._secrets, after_gap=gap),
+        )
+
+
+class _Keys:
+    """All that looks for keys in one body."""
+
+    __slots__ = ("_fields", "_keys")
+
+    def __init__(self, fields: FieldMask, keys: KeyMask) -> None:
+        self._fields = fields
+        self._keys = keys
+
+    def feed(self, data: bytes) -> bytes:
+        return self._keys.feed(self._fields.feed(data))
+
+    def end(self) -> bytes:
+        return self._keys.feed(self._fields.end()) + self._keys.end()
 
 
 class _Body:
@@ -176,7 +233,9 @@ class _Body:
 
     __slots__ = ("_contents", "_keys", "ready")
 
-    def __init__(self, keys: KeyMask, contents: ContentMask | None) -> None:
+    hidden = False
+
+    def __init__(self, keys: _Keys, contents: ContentMask | None) -> None:
         self._keys = keys
         self._contents = contents
         self.ready = bytearray()
@@ -190,6 +249,9 @@ class _Body:
         if self._contents is not None:
             found = self._contents.feed(found) + self._contents.end()
         self.ready += found
+
+
+_AnyBody: TypeAlias = _Body | CodedBody
 
 
 def _fill(line: Line, data: bytes) -> None:

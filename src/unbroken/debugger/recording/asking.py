@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from unbroken.debugger.recording.exchange import Recording, Result
+from unbroken.debugger.recording.exchange import Recording, Result, codings_for
 from unbroken.relay.messages import Headers, RelayRequest, UpstreamError
 from unbroken.relay.upstream import UpstreamOptions
 from unbroken.telemetry.recording.recorder import Recorder
@@ -59,6 +59,7 @@ async def record_url(
         verify=verify,
         cafile=cafile,
         trust_env=trust_env,
+        codings=codings_for(recorder.contents),
     )
     request = RelayRequest(method=method.upper(), target=target, headers=headers, body=body)
     async with Recording(options, recorder) as recording:

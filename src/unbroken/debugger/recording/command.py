@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from unbroken.relay.environment import BASE_URLS
 
-__all__ = ["CommandError", "Plan", "plan_command", "run_command"]
+__all__ = ["CommandError", "Ending", "Plan", "plan_command", "run_command"]
 
 _URL = re.compile(r"(?:(?P<option>--?[A-Za-z][\w-]*)=)?(?P<url>https?://\S+)\Z", re.IGNORECASE)
 # Of curl and its like: what stands behind these is no address that is asked.
@@ -145,8 +145,21 @@ def _root_of(url: str) -> str:
     return url[: url.index("://") + 3 + len(parts.netloc)]
 
 
-def run_command(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command to its end; return the exit code that a shell would show for it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a command ended.
+
+    Attributes:
+        exit_code: What a shell would exit with.
+        said: In words: ``exit 1``, ``signal 9 (SIGKILL)``.
+    """
+
+    exit_code: int
+    said: str
+
+
+def run_command(words: Sequence[str], environment: Mapping[str, str]) -> Ending:
+    """Run a command to its end.
 
     Called in the main thread, signals that end programs are passed on to it; it alone decides
     what comes of them.
@@ -183,7 +196,13 @@ def run_command(words: Sequence[str], environment: Mapping[str, str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
+    if code >= 0:
+        return Ending(exit_code=code, said=f"exit {code}")
+    try:
+        name = f" ({signal.Signals(-code).name})"
+    except ValueError:  # a real-time signal
+        name = ""
+    return Ending(exit_code=128 - code, said=f"signal {-code}{name}")
 
 
 def _in_foreground() -> bool:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from unbroken.core.dialects import recognise_request
-from unbroken.core.recording import BodyEndHow
+from unbroken.core.masking import Secrets
+from unbroken.core.recording import BodyEndHow, Contents
 from unbroken.core.request import Request
 from unbroken.relay.headers import for_upstream
 from unbroken.relay.messages import Framing, RelayRequest, ResponseHead, UpstreamError
@@ -21,11 +22,21 @@ from unbroken.relay.pump import AbortHow, Downstream, Upstream
 from unbroken.relay.upstream import UpstreamClient, UpstreamOptions
 from unbroken.telemetry.recording.recorder import Recorder, RecordingTape
 
-__all__ = ["Exchange", "Recording", "Result"]
+__all__ = ["Exchange", "Recording", "Result", "codings_for"]
 
 _BUSY_S = 0.001
 _BEHIND_S = 0.02
+_CODINGS = ("gzip", "x-gzip", "deflate", "identity")
 _current: ContextVar[Exchange | None] = ContextVar("unbroken_exchange", default=None)
+
+
+def codings_for(contents: Contents) -> tuple[str, ...]:
+    """Return the compressions that a recorded client may ask for.
+
+    Only those that can be looked into for keys; none where contents are to be overwritten, which
+    cannot be done in a body that is compressed.
+    """
+    return _CODINGS if contents == "kept" else ()
 
 
 class Recording:
@@ -62,7 +73,7 @@ class Result:
 
     Attributes:
         method: Of the request.
-        path: Of the request, without its query.
+        path: Of the request, without its query and without keys.
         status: HTTP status; 0 where no answer came.
         reason: Its words.
         how: How the body ended.
@@ -95,7 +106,10 @@ class Exchange:
         self._tape: RecordingTape = recorder.stream()
         self._url = client.options.url.rstrip("/") + request.target
         self._began = time.monotonic()
-        self.result = Result(method=request.method, path=request.target.partition("?")[0])
+        secrets = Secrets()  # what is told on a terminal is masked like what is written down
+        secrets.headers(request.headers)
+        path = secrets.url(request.target).partition("?")[0]
+        self.result = Result(method=request.method, path=path)
 
     async def ask(self) -> Upstream:
         """Send the request; return its answer, which is recorded as it is read.
@@ -106,7 +120,9 @@ class Exchange:
         sent = Request(
             method=self._request.method,
             url=self._url,
-            headers=tuple(for_upstream(self._request.headers)),
+            headers=tuple(
+                for_upstream(self._request.headers, codings=self._client.options.codings)
+            ),
             body=self._request.body,
         )
         dialect = recognise_request(sent)

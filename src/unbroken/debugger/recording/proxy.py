@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from unbroken.debugger.recording.exchange import Exchange, Recording, Result
+from unbroken.debugger.recording.exchange import Exchange, Recording, Result, codings_for
 from unbroken.relay.messages import RelayRequest
 from unbroken.relay.pump import DownstreamLeftError, pump
 from unbroken.relay.serving import Reply, ReplyService
@@ -69,6 +69,7 @@ class RecordingProxy(ReplyService):
                     cafile=cafile,
                     connect_s=connect_s,
                     trust_env=trust_env,
+                    codings=codings_for(recorder.contents),
                 ),
                 recorder,
             )

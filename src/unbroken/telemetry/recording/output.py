@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import threading
+import weakref
 from collections import deque
 from pathlib import Path
 
@@ -14,11 +15,13 @@ __all__ = ["LineFile"]
 _log = logging.getLogger("unbroken")
 _MOST_WAITING_BYTES = 8 * 1024 * 1024
 _FLUSH_S = 10.0
+_files: weakref.WeakSet[LineFile] = weakref.WeakSet()
 
 
 class LineFile:
     """Appends lines; each is with the system when `write` returns, or soon after it.
 
+    In a child of a fork nothing is written: two processes would number their streams alike.
     A writer that is killed leaves whole lines, and of the last one perhaps a part. A disk that
     fails ends the file: that is said once, in the log, and `failed` tells it.
 
@@ -51,6 +54,8 @@ class LineFile:
         self._closed = False
         self.written_bytes = 0
         self.failed: OSError | None = None
+        self._inherited = False
+        _files.add(self)
         if in_thread:
             atexit.register(self.close)  # or what waits would go with the thread
 
@@ -66,6 +71,9 @@ class LineFile:
             data: One line, or more, with their line feeds.
         """
         with self._lock:
+            if self._inherited and not self._closed:
+                self._closed = True
+                _log.warning("a recording is not gone on with in a process that was forked off")
             if self.failed is not None or self._closed:
                 return False
             if not self._in_thread:
@@ -74,8 +82,7 @@ class LineFile:
                 return False
             self._waiting.append(data)
             self._waiting_bytes += len(data)
-            if self._writer is None or self._pid != os.getpid():  # a thread survives no fork
-                self._pid = os.getpid()
+            if self._writer is None:
                 self._writer = threading.Thread(
                     target=self._run, name="unbroken-recording", daemon=True
                 )
@@ -96,6 +103,12 @@ class LineFile:
         atexit.unregister(self.close)
         if self.path is not None:
             os.close(self._descriptor)
+
+    def forked(self) -> None:
+        """Be harmless in a child: the file is its parent's, and a lock may be held by nobody."""
+        self._lock = threading.Condition()
+        self._inherited = True
+        self._waiting = deque()
 
     def _run(self) -> None:
         while True:
@@ -127,3 +140,12 @@ class LineFile:
             )
             return False
         return True
+
+
+def _in_child() -> None:
+    for file in list(_files):
+        file.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +24,7 @@ from unbroken.core.recording import (
     Delivered,
     Line,
     Lost,
+    NoticeSeen,
     Opening,
     Read,
     encode_line,
@@ -36,6 +38,7 @@ __all__ = ["Recorder", "RecordingTape", "opening", "salted"]
 _log = logging.getLogger("unbroken")
 _OTHER_CLOCK_S = 5.0
 _MOST_UNDELIVERED = 1024 * 1024
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
 def opening(contents: Contents, side: str, note: str = "", *, started_at: float) -> Opening:
@@ -63,7 +66,8 @@ class Recorder:
     """Writes every stream, byte for byte, to one file of lines; see `unbroken.core.recording`.
 
     Keys are never in it. Any number of streams, from any threads, may be recorded at once. A
-    disk that fails ends the recording with one warning, and harms no stream.
+    disk that fails ends the recording with one warning, and harms no stream; so does a fork, in
+    the child.
 
     Args:
         path: A file that is not there yet (made for its owner's eyes only); or a descriptor that
@@ -102,6 +106,9 @@ class Recorder:
         self._began = time.monotonic()
         self.streams = 0
         self.body_bytes = 0
+        self._open: weakref.WeakValueDictionary[int, RecordingTape] = weakref.WeakValueDictionary()
+        self._ended_last = 0
+        _recorders.add(self)
         self._file.write(encode_line(opening(contents, side, note, started_at=time.time())))
 
     @property
@@ -130,7 +137,37 @@ class Recorder:
             self.streams += 1
             number = self.streams
         mask = LineMask(self.contents, salt=self._salt)
-        return RecordingTape(self, number, mask, self._began)
+        tape = self._open[number] = RecordingTape(self, number, mask, self._began)
+        return tape
+
+    def notice(self, kind: str, detail: str, now: float) -> None:
+        """Note what concerns no single stream, with those that are open, or that ended last.
+
+        Args:
+            kind: See `unbroken.core.recording.NoticeSeen`.
+            detail: What; without keys and contents.
+            now: When, on the process's monotonic clock.
+        """
+        tapes = list(self._open.values())
+        for tape in tapes:
+            tape.notice(kind, detail, max(tape.attempt, 1), now)
+        if not tapes and self._ended_last:
+            line = NoticeSeen(
+                at_s=max(0.0, round(now - self._began, 6)),
+                stream=self._ended_last,
+                kind=kind,
+                detail=detail,
+            )
+            self._write([line])
+
+    def _closed(self, number: int) -> None:
+        if self._open.pop(number, None) is not None:
+            self._ended_last = number
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()
+        for tape in list(self._open.values()):
+            tape.forked()
 
     def close(self) -> None:
         """End the file. Calling it twice is fine; streams that run on are not recorded on."""
@@ -153,6 +190,15 @@ class Recorder:
         for line in found:
             lost += not self._file.write(encode_line(line))
         return lost if self._file.failed is None else 0
+
+
+def _in_child() -> None:
+    for recorder in list(_recorders):
+        recorder._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class RecordingTape:
@@ -183,6 +229,9 @@ class RecordingTape:
         at_s = self._at(now)
         self._attempt = attempt
         self._unseen.clear()
+        with self._lock:
+            if not self._over:
+                self._guarded(partial(self._learn, request.body))
         self._put(lines.request_lines(at_s, request, attempt, rung, dialect))
 
     def connected(
@@ -251,6 +300,22 @@ class RecordingTape:
                 self._over = True
                 self._guarded(self._mask.finish)
         self._unseen = bytearray()
+        self._recorder._closed(self.number)
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that runs; 0 before the first."""
+        return self._attempt
+
+    def forked(self) -> None:
+        """Be harmless in a child of a fork: the lock may be held by nobody."""
+        self._lock = threading.Lock()
+
+    def _learn(self, body: bytes | None) -> list[Line]:
+        """Know the keys in the body before its address is written down."""
+        if body:
+            self._mask.learn(body)
+        return []
 
     def _at(self, now: float) -> float:
         """Return the recording's time; it never goes back."""

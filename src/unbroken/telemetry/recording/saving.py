@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
 
-from unbroken.core.masking import LineMask
+from unbroken.core.masking import LineMask, Secrets
 from unbroken.core.recording import Contents, Line, Opening, encode_line
 from unbroken.telemetry.recording.output import LineFile
 from unbroken.telemetry.recording.recorder import opening, salted
@@ -66,10 +66,19 @@ def masked_lines(
     if started_at is None:
         started_at = time.time() - max((line.at_s for line in kept), default=0.0)
     key = salted(salt)
+    known: dict[int, Secrets] = {}
+    first: dict[int, LineMask] = {}
+    for line in kept:  # once for the keys: one that comes late is masked where it came before, too
+        secrets = known.setdefault(line.stream, Secrets())
+        first.setdefault(line.stream, LineMask("kept", secrets=secrets)).put(copy(line))
+    for mask in first.values():
+        mask.finish()
     masks: dict[int, LineMask] = {}
     yield opening(contents, side, note, started_at=started_at)
     for line in kept:
-        mask = masks.setdefault(line.stream, LineMask(contents, salt=key))
+        if line.stream not in masks:
+            masks[line.stream] = LineMask(contents, salt=key, secrets=known[line.stream])
+        mask = masks[line.stream]
         yield from mask.put(copy(line))  # it writes into what it is given
     for mask in masks.values():
         yield from mask.finish()
