@@ -20,7 +20,7 @@ from unbroken.debugger.facts import Report
 from unbroken.debugger.view_html.parts import WHERE, tag, text, tone_of
 from unbroken.debugger.view_html.stream import HELD_ROWS, stream_section
 from unbroken.debugger.words import amount, seconds, size
-from unbroken.telemetry.page.files import Plotly, plotly
+from unbroken.telemetry.plotly_script import STYLE, Plotly, plotly
 
 __all__ = ["page"]
 
@@ -44,7 +44,7 @@ def page(report: Report) -> str:
         raise ImportError(msg)
     script = library.path.read_text("utf-8")
     ours = _asset("page.js")
-    css = _asset("page.css") + _plotly_css()
+    css = _asset("page.css") + STYLE.read_text("utf-8")
     # The empty style is Plotly's: it fills it by rules, which a policy by hashes allows.
     policy = (
         f"default-src 'none'; script-src {_hash(script)} {_hash(ours)};"
@@ -82,12 +82,6 @@ def _sections(report: Report) -> Iterator[str]:
 
 def _asset(name: str) -> str:
     return (resources.files("unbroken.debugger") / "page" / name).read_text("utf-8")
-
-
-def _plotly_css() -> str:
-    """What Plotly would write into a style of its own; our policy refuses that."""
-    path = resources.files("unbroken.telemetry.page") / "static" / "plotly.css"
-    return path.read_text("utf-8")
 
 
 def _hash(text: str) -> str:

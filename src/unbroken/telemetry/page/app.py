@@ -29,7 +29,7 @@ from unbroken.telemetry.health.figures import Figures
 from unbroken.telemetry.health.rows import FaultRow, StreamRow
 from unbroken.telemetry.page.addition import Addition
 from unbroken.telemetry.page.feed import Feed
-from unbroken.telemetry.page.files import Files, plotly
+from unbroken.telemetry.page.files import Files
 from unbroken.telemetry.page.headers import ASK, FOREVER, NEVER, SECURITY
 from unbroken.telemetry.page.snapshot import Snapshots, stream_part
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from unbroken.telemetry.health import HealthMonitor
+from unbroken.telemetry.plotly_script import plotly
 
 __all__ = ["asgi_app"]
 
