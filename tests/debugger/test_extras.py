@@ -1,4 +1,4 @@
-"""What a report needs beside the base install: Plotly for the page, and nothing of the gateway's."""
+"""What a report needs beside the base install: Plotly for its page, and no more."""
 
 from __future__ import annotations
 
