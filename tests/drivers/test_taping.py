@@ -161,12 +161,13 @@ def test_no_response_is_on_the_tape_and_stays_the_sdks_error(read: Reader) -> No
 
 
 @both
-def test_a_tape_that_fails_harms_no_stream(read: Reader, caplog: Any) -> None:
+@pytest.mark.parametrize("fails", ["answered", "read", "delivered", "wanted", "ended", "outcome"])
+def test_a_tape_that_fails_harms_no_stream(read: Reader, fails: str, caplog: Any) -> None:
     class Torn:
         only_late = False
 
         def __getattr__(self, name: str) -> Any:
-            if name in ("request", "close", "ended"):
+            if name != fails:
                 return lambda *facts: None
 
             def fail(*facts: Any) -> None:

@@ -115,11 +115,13 @@ class Taping:
 
     def outcome(self, outcome: Outcome) -> None:
         """The stream is over."""
-        if self._tape is not None and not self._over:
-            self._over = True
-            self.closed(outcome.fault)
+        if self._over:
+            return
+        self._over = True
+        self.closed(outcome.fault)
+        if self._tape is not None:
             self._tell(self._tape.outcome, outcome, self._clock())
-            self.close()
+        self.close()
 
     def close(self) -> None:
         """Nothing more comes."""
