@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import TypeAlias
 
 import msgspec
@@ -13,6 +12,7 @@ from unbroken.core.masking.coded import CODINGS, CodedBody
 from unbroken.core.masking.contents import ContentMask
 from unbroken.core.masking.fields import FieldMask
 from unbroken.core.masking.keys import REMOVED, KeyMask, Secrets
+from unbroken.core.masking.names import REASONS
 from unbroken.core.masking.letters import Letters
 from unbroken.core.recording import (
     Contents,
@@ -151,11 +151,7 @@ class LineMask:
 
     def _reason(self, line: ResponseHead) -> str:
         """Return the words of a status: a server may say anything there."""
-        try:
-            usual = HTTPStatus(line.status).phrase
-        except ValueError:
-            usual = ""
-        if self._contents == "kept" or not line.reason or line.reason.lower() == usual.lower():
+        if self._contents == "kept" or line.reason.lower() in REASONS:
             return self._secrets.text(line.reason)
         return REMOVED
 

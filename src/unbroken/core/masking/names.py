@@ -12,6 +12,7 @@ from functools import lru_cache
 from urllib.parse import unquote_plus
 
 __all__ = [
+    "REASONS",
     "is_harmless_header",
     "is_harmless_pair",
     "is_key_field",
@@ -165,3 +166,21 @@ _PLAIN_VALUE = re.compile(r"(?:[A-Za-z0-9._,:+/~\[\]-]|%2[FfCc]|%3[Aa]|%5[BbDd])
 def is_harmless_pair(name: str, value: str) -> bool:
     """Whether a part of an address's query may be written down."""
     return unquote_plus(name).lower() in _PAIRS and _PLAIN_VALUE.match(value) is not None
+
+
+REASONS = frozenset(
+    (
+        "", "ok", "created", "accepted", "no content", "partial content",
+        "moved permanently", "found", "see other", "not modified", "temporary redirect",
+        "permanent redirect", "bad request", "unauthorized", "payment required", "forbidden",
+        "not found", "method not allowed", "not acceptable", "request timeout", "conflict", "gone",
+        "length required", "precondition failed", "payload too large", "content too large",
+        "request entity too large", "uri too long", "unsupported media type",
+        "unprocessable entity", "unprocessable content", "too early", "upgrade required",
+        "too many requests", "request header fields too large", "unavailable for legal reasons",
+        "internal server error", "not implemented", "bad gateway", "service unavailable",
+        "service temporarily unavailable", "gateway timeout", "gateway time-out",
+        "http version not supported", "unknown",
+    )
+)  # fmt: skip
+"""Words of a status line, in small letters, that say nothing but the status."""
