@@ -12,8 +12,8 @@ from unbroken.core.masking.coded import CODINGS, CodedBody
 from unbroken.core.masking.contents import ContentMask
 from unbroken.core.masking.fields import FieldMask
 from unbroken.core.masking.keys import REMOVED, KeyMask, Secrets
-from unbroken.core.masking.names import REASONS
 from unbroken.core.masking.letters import Letters
+from unbroken.core.masking.names import REASONS
 from unbroken.core.recording import (
     Contents,
     Delivered,
