@@ -10,7 +10,7 @@ PYTHON ?=
 BIN := $(VENV)/bin
 PYTEST ?=
 # More than the cores of a small machine: many tests wait, for a time or for another process.
-WORKERS ?= -n 6 --dist worksteal
+WORKERS ?= -n 4 --dist worksteal
 SEEDS ?= 1000000
 SOAK ?= --streams 10000
 COMPARE ?= --write

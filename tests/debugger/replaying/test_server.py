@@ -96,8 +96,8 @@ def test_it_can_be_cut_into_other_reads(tmp_path: Path, cut: Any, pieces: int) -
         got = Got(server)
     assert got.body == BODY
     assert server.served[0].pieces == pieces
-    # A slow machine lets some come together, but a client must see that they are cut.
-    assert pieces == 2 or len(got.reads) > 2
+    # A busy machine lets some come together; of very many a client sees that they are cut.
+    assert cut != "bytes" or len(got.reads) > 2
 
 
 @pytest.mark.parametrize(
