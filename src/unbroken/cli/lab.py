@@ -20,7 +20,7 @@ import msgspec
 import typer
 
 from unbroken.cli.lab_view import Account, fault_lines, line_of
-from unbroken.cli.screen import CliError, say, stdout
+from unbroken.cli.screen import CliError, say, stdout, why_of
 
 __all__ = ["faults", "lab_app", "serve"]
 
@@ -213,12 +213,12 @@ def serve(
     except FaultError as error:
         raise CliError(str(error)) from None
     except OSError as error:
-        message = f"cannot read {error.filename}: {_why(error)}"
+        message = f"cannot read {error.filename}: {why_of(error)}"
         raise CliError(message) from None
     try:
         server.listen()
     except (OSError, OverflowError) as error:
-        why = _why(error) if isinstance(error, OSError) else str(error)
+        why = why_of(error) if isinstance(error, OSError) else str(error)
         message = f"cannot listen on {host} port {port}: {why}; --port 0 takes a free one"
         raise CliError(message) from None
     _more_files()
@@ -367,8 +367,3 @@ def _recordings(folder: Path) -> Any:
     from unbroken.lab.model import Recordings
 
     return Recordings(folder)
-
-
-def _why(error: OSError) -> str:
-    why = error.strerror or str(error)
-    return why[:1].lower() + why[1:]

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unbroken.cli.screen import CliError
+from unbroken.cli.screen import CliError, why_of
 from unbroken.core.recording import RecordingError
 
-__all__ = ["reading", "why_of"]
-
-
-def why_of(error: OSError) -> str:
-    """Return the system's words for an error, as the end of a sentence."""
-    why = error.strerror or str(error)
-    return f"{why[:1].lower()}{why[1:]}"
+__all__ = ["reading"]
 
 
 @contextmanager

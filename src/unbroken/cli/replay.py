@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from unbroken.cli.recordings import reading, why_of
-from unbroken.cli.screen import CliError, amount, line, say, stdout
+from unbroken.cli.recordings import reading
+from unbroken.cli.screen import CliError, amount, line, say, stdout, why_of
 
 if TYPE_CHECKING:
     from unbroken.debugger.replaying import ReplayServer, Served

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from unbroken.cli.screen import CliError, say, stderr, stdout
+from unbroken.cli.screen import CliError, say, stderr, stdout, why_of
 
 if TYPE_CHECKING:
     from unbroken.debugger.reporting import Report
@@ -142,8 +142,7 @@ def _read(
     except RecordingError as error:
         raise CliError(str(error)) from None
     except OSError as error:
-        why = error.strerror or str(error)
-        message = f"cannot read {file}: {why[:1].lower()}{why[1:]}"
+        message = f"cannot read {file}: {why_of(error)}"
         raise CliError(message) from None
     except ValueError as error:  # no such dialect or stream; a NUL in the name
         raise CliError(str(error)) from None
@@ -157,8 +156,7 @@ def _write(found: Report, path: Path) -> None:
     try:
         path.write_text(page, "utf-8")
     except OSError as error:
-        why = error.strerror or str(error)
-        message = f"cannot write {path}: {why[:1].lower()}{why[1:]}"
+        message = f"cannot write {path}: {why_of(error)}"
         raise CliError(message) from None
 
 

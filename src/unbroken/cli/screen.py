@@ -8,7 +8,19 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["CliError", "amount", "for_terminal", "line", "say", "say_error", "stderr", "stdout"]
+from unbroken.debugger.words import amount
+
+__all__ = [
+    "CliError",
+    "amount",
+    "for_terminal",
+    "line",
+    "say",
+    "say_error",
+    "stderr",
+    "stdout",
+    "why_of",
+]
 
 # What a terminal would act upon, of C0 and C1: a model, or a file, could send it.
 _CONTROLS = {code: "\ufffd" for code in (*range(32), 127, *range(128, 160)) if code not in (9, 10)}
@@ -61,6 +73,7 @@ def say_error(message: str) -> None:
     say(("unbroken: ", "bold red"), " ".join(message.split()))
 
 
-def amount(count: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun: ``1 frame``, ``2,000 frames``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def why_of(error: OSError) -> str:
+    """Return the system's words for an error, as the end of a sentence."""
+    why = error.strerror or str(error)
+    return f"{why[:1].lower()}{why[1:]}"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from unbroken.cli.recordings import why_of
-from unbroken.cli.screen import CliError, amount, line, say, stderr, stdout
+from unbroken.cli.screen import CliError, amount, line, say, stderr, stdout, why_of
 from unbroken.core.recording import RecordingError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,9 +189,3 @@ def records_in(raw: bytes, name: str) -> list[Record]:
         if text[1:2].islower():
             text = text[:1].lower() + text[1:]
         raise KnowledgeError(f"{name}: {text}") from None  # noqa: EM102
-
-
-def as_object(record: Record) -> Mapping[str, object]:
-    """Return a record as JSON has it, with every field."""
-    made: Mapping[str, object] = msgspec.to_builtins(record)
-    return made
